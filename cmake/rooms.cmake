@@ -36,6 +36,7 @@ if(MNEME_FUZZ)
     set(_mneme_sanitize "address,undefined")
   endif()
   add_compile_options(-fsanitize=fuzzer-no-link)
+  add_custom_target(mneme_fuzzers) # all of them, and nothing else
 endif()
 if(_mneme_sanitize)
   add_compile_options(-fsanitize=${_mneme_sanitize} -fno-sanitize-recover=all
@@ -82,4 +83,7 @@ function(mneme_fuzz name)
   target_link_libraries(${name} PRIVATE ${FUZZ_DEPS})
   target_link_options(${name} PRIVATE -fsanitize=fuzzer)
   mneme_target_flags(${name})
+  set_target_properties(${name} PROPERTIES
+    RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
+  add_dependencies(mneme_fuzzers ${name})
 endfunction()
