@@ -1,0 +1,17 @@
+#include "base/clock.h"
+
+#include <time.h>
+
+static int64_t read_us(clockid_t id) {
+  struct timespec t;
+  clock_gettime(id, &t); /* can't fail for these two clocks */
+  return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+int64_t clock_wall_us(void) {
+  return read_us(CLOCK_REALTIME);
+}
+
+int64_t clock_mono_us(void) {
+  return read_us(CLOCK_MONOTONIC);
+}
