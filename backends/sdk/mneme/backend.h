@@ -41,7 +41,7 @@ extern "C" {
 #define MNEME_ABI ((MNEME_ABI_MAJOR << 16) | MNEME_ABI_MINOR)
 
 /* Capabilities: positive promises. A bit and its pointer must agree [C-04]. */
-#define MNEME_CAP_DURABLE (1u << 0)   /* acknowledged commits survive a crash */
+#define MNEME_CAP_DURABLE (1u << 0)   /* acknowledged commits survive a crash [C-45] */
 #define MNEME_CAP_SHARED (1u << 1)    /* many servers may open one store */
 #define MNEME_CAP_NB_COMMIT (1u << 2) /* commit never waits for I/O on the caller */
 #define MNEME_CAP_NB_READ (1u << 3)   /* nor do the reads */
@@ -168,7 +168,8 @@ typedef enum mneme_step_op {
   MNEME_STEP_RESTORE = 13     /* reserved: MNEME_CAP_RESTORE */
 } mneme_step_op;
 
-/* One step of a commit. Steps take effect in their order, all or none. */
+/* One step of a commit. Steps take effect in their order, all or none [C-44]. A
+ * reserved step without its capability = UNSUPPORTED. */
 typedef struct mneme_step {
   mneme_step_op op;
 
@@ -178,10 +179,13 @@ typedef struct mneme_step {
    * returned with created = false. REPLACE: the record takes the place of the
    * one found: id, sequence, create_us and access fields stay. No id and no key
    * stands twice in one step (the service checks). At most MNEME_BATCH_MAX.
+   * Records are taken in their order, each against what the ones before left
+   * [C-29].
    * PUT: exactly one record, which replaces the one at its `sequence` (set on
    * entry) when that is live and has `revision` expected_revision (else
-   * CONFLICT, or NOT_FOUND when it is not there); id, create_us and access
-   * fields stay; a key that another memory has = EXISTS. */
+   * CONFLICT, or NOT_FOUND when it is not there, the session included); id,
+   * create_us and access fields stay; a key that another memory has = EXISTS
+   * [C-30]. */
   const mneme_record *records;
   const mneme_on_conflict *on_conflict;
   size_t record_count;
@@ -202,66 +206,80 @@ typedef struct mneme_step {
   int64_t count;
   int64_t byte_limit;
 
-  /* REMOVE_FROM: every memory with at least this sequence. */
+  /* REMOVE_FROM: every memory with at least this sequence. The REMOVE steps log
+   * what they remove as DELETED [C-31]. */
   int64_t from_sequence;
 
   /* SET_SETTINGS: the new settings, as a whole; settings_revision becomes the
-   * revision of this commit. */
+   * revision of this commit, also when the same bytes are set again [C-32]. */
   mneme_bytes settings;
 
   /* TOUCH: access_count + 1, access_us = now; with slide_ttl also expire_us =
    * now + ttl_us where ttl_us > 0. Raises no revision and writes no log [C-07]. */
   bool slide_ttl;
 
-  /* DROP: the session with all that is in it, its log too; its request_ids stay.
+  /* DROP: the session with all that is in it, its log too; its request_ids stay
+   * [C-33].
    * EXPIRE: what a sweeper does. A session that has lapsed is dropped; else up
    * to `count` memories that have expired (expire_us, or max_age) are removed
    * and logged as EXPIRED; readers could not see them any more, so revision and
-   * update_us stay, and it creates nothing. Stands alone in its write. */
+   * update_us stay, and it creates nothing. Stands alone in its write, goes by
+   * the header's max_age_us and keep_system, and reads nothing of the plan, not
+   * even its settings_revision [C-34]. */
 } mneme_step;
 
 /* One atomic change of ONE session: guards, steps, policy.
  *
- * Guards are checked in this order, and before anything is written; a refusal
- * changes nothing and burns no sequence [C-08]:
+ * Live. A memory is live while now < expire_us (or that is 0) and, unless it is
+ * pinned or with keep_system has role "system", now < create_us + max_age_us (or
+ * that is 0): by the header's max_age_us and keep_system in a read, by the
+ * plan's in a commit. A session has lapsed when expire_us is set and now >=
+ * expire_us. What is not live is nowhere to be seen: not in reads, counts and
+ * lists, not as the owner of an id or key, not for any step but EXPIRE [C-35].
+ *
+ * Guards are checked in this order [C-36], and before anything is written; a
+ * refusal changes nothing and burns no sequence [C-08]:
  *   1. request_id: when it is remembered for (ns, session) and its window has
- *      not passed, the first answer is given again with deduplicated = true,
- *      whatever the state is now, even when the session was dropped [C-09];
- *      another fingerprint = REUSED [C-10];
+ *      not passed (now < first now + window_us), the first answer is given again
+ *      with deduplicated = true, whatever the state is now, even when the session
+ *      was dropped [C-09]; another fingerprint = REUSED [C-10]. Every OK is
+ *      remembered, no refusal is;
  *   2. plan.settings_revision: STALE_PLAN [C-06];
  *   3. uid, when not NULL: CONFLICT (also when the session is absent);
  *   4. existence: NOT_FOUND, EXISTS;
  *   5. expected_revision, expected_settings_revision: CONFLICT. 0 = the session
  *      must not exist [C-11];
  *   6. the steps' own: PUT's revision, APPEND's conflicts;
- *   7. MNEME_REQUEST_IDS_MAX live request_ids: IDS_FULL;
+ *   7. a request_id beside MNEME_REQUEST_IDS_MAX live ones: IDS_FULL [C-37];
  *   8. room: with MNEME_EVICT_REJECT, or when only pinned memories are left to
  *      evict, an append above a trigger = SESSION_FULL [C-12].
- * A session whose expire_us has passed counts as absent [C-13]: a commit that
+ * A session that has lapsed counts as absent [C-13]: a commit that
  * appends or sets starts a new incarnation with new_uid, sequence 1, revision 1.
  *
  * Creation. APPEND, SET_SETTINGS and a REMOVE_FROM beside an APPEND create an
- * absent session (uid = new_uid). Any other write on an absent session is OK,
- * creates nothing and answers a zero header. A commit without a step creates
- * the session too (settings empty).
+ * absent session (uid = new_uid). Any other write on an absent session is OK
+ * (but PUT: NOT_FOUND), creates nothing and answers a zero header. A commit
+ * without a step creates the session too (settings empty) [C-38].
  *
- * After the steps, when there was an APPEND (PUT included): memories that have
- * expired count as gone and may be removed (logged EXPIRED); then, when live
+ * After the steps, when an APPEND or PUT created or replaced a record: memories
+ * that have expired may be removed (logged EXPIRED); then, when live
  * memories are more than evict_above, unpinned ones go by strategy until at most
  * evict_to are left; the same for tokens; they are logged as EVICTED [C-14]. The
  * memory with the highest sequence always stays [C-15]; pinned ones stay, and
  * with keep_system those of role "system". Where a trigger is passed and its
- * target can't be reached for pinned memories alone: SESSION_FULL, before
- * anything is written.
+ * target can't be reached for pinned memories alone (the newest by itself would
+ * meet it): SESSION_FULL, before anything is written.
  *
  * Revision. It rises by exactly 1 per commit that changes anything a reader can
  * see [C-16]: not for a commit that found nothing to remove, skipped every
  * record, or only touched or expired. last_sequence: consecutive at assignment,
  * never reused in a uid [C-17]. header.append_us = now when a record was created
- * or replaced, and header.expire_us = append_us + plan.ttl_us then; a change of
- * settings recomputes expire_us from append_us (create_us when nothing was
- * appended). header.max_age_us and keep_system are taken from the plan of every
- * commit but EXPIRE. */
+ * or replaced (by PUT too), and header.expire_us = append_us + plan.ttl_us then
+ * (0 without a ttl); creation and a change of settings compute expire_us from
+ * append_us too (create_us when nothing was appended) [C-39]. header.max_age_us
+ * and keep_system are taken from the plan of every commit but EXPIRE. A memory's
+ * create_us = max(now, the session's last create_us), its update_us = max(now,
+ * old update_us + 1) [C-40]. */
 typedef struct mneme_write {
   mneme_bytes ns;
   mneme_bytes session;
@@ -277,14 +295,14 @@ typedef struct mneme_write {
   const mneme_step *steps;
   size_t step_count; /* at most MNEME_STEPS_MAX */
   bool want_removed; /* answer with the records that the REMOVE steps removed, and
-                        remember them with the request_id */
+                        remember them with the request_id [C-41] */
 } mneme_write;
 
 /* The answer to a commit. On OK everything is set. On CONFLICT, STALE_PLAN and
- * EXISTS, header is the current one (zero when the session is absent) and
- * conflict_revision the revision that did not match (0: no such memory or
- * session). On every other status the receiver reads nothing, and the pointer
- * may be NULL. */
+ * EXISTS, header is the current one (zero when the session is absent); on
+ * CONFLICT, conflict_revision is the current value of the revision that did not
+ * match (0: no such session; of no meaning where the uid did not match) [C-42].
+ * On every other status the receiver reads nothing, and the pointer may be NULL. */
 typedef struct mneme_written {
   mneme_header header; /* right after the commit; zero when there is no session */
   bool deduplicated;
@@ -302,7 +320,7 @@ typedef struct mneme_written {
 
 /* A deduplicated answer repeats refs, counts, truncated, existed, removed and of
  * the header uid, revision, settings_revision, last_sequence and memory_count;
- * the header's other fields are zero then, and the names may be empty. */
+ * the header's other fields are zero then, and the names may be empty [C-43]. */
 typedef void (*mneme_written_fn)(mneme_status status, const mneme_written *written, void *ctx);
 
 /* --- Reads --------------------------------------------------------------- */
@@ -314,7 +332,7 @@ typedef int (*mneme_header_fn)(const mneme_header *header, void *ctx);
 typedef int (*mneme_log_fn)(const mneme_log_entry *entry, void *ctx);
 typedef void (*mneme_done_fn)(mneme_status status, void *ctx);
 
-/* header is NULL unless OK. NOT_FOUND: absent or lapsed. */
+/* header is NULL unless OK. NOT_FOUND: absent or lapsed [C-47]. */
 typedef void (*mneme_session_fn)(mneme_status status, const mneme_header *header, void *ctx);
 
 typedef enum mneme_session_order {
@@ -445,7 +463,7 @@ typedef struct mneme_backend_type {
    * session is not empty [C-26]. */
   void (*stats)(mneme_backend *backend, const mneme_call *call, mneme_bytes ns,
                 mneme_bytes session, mneme_stats_fn done, void *ctx);
-  /* Whether the store answers: OK, DOWN or CORRUPT. */
+  /* Whether the store answers: OK, DOWN or CORRUPT [C-46]. */
   void (*ping)(mneme_backend *backend, const mneme_call *call, mneme_done_fn done, void *ctx);
 
   /* A few small values per store, for the host: page-token key, fingerprint of
