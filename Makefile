@@ -7,9 +7,8 @@ CMAKE_FLAGS ?=
 FUZZ_SECONDS ?= 600
 ARGS ?=
 
-ccache := $(shell command -v ccache 2>/dev/null)
-launcher := $(if $(ccache),-DCMAKE_C_COMPILER_LAUNCHER=ccache)
-configure = cmake -S . -B build/$(1) -G Ninja $(launcher) $(CMAKE_FLAGS)
+# CMakeLists.txt sees to ccache.
+configure = cmake -S . -B build/$(1) -G Ninja $(CMAKE_FLAGS)
 optimized := -DCMAKE_BUILD_TYPE=RelWithDebInfo \
 	-DCMAKE_C_FLAGS_RELWITHDEBINFO="-O2 -g"
 debug := -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS_DEBUG="-O1 -g"
