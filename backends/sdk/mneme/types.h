@@ -7,7 +7,7 @@
  * value unless a field says otherwise; data may be NULL when size is 0.
  *
  * Units: times and durations are microseconds (times since 1970-01-01 UTC); 0
- * means "none" in every time and duration field. */
+ * means "none" in every time and duration field but event_us. */
 #ifndef MNEME_TYPES_H
 #define MNEME_TYPES_H
 
@@ -34,6 +34,7 @@ typedef struct mneme_bytes {
 #define MNEME_CURSOR_MAX 64       /* bytes of a changes cursor */
 #define MNEME_META_KEY_MAX 64     /* bytes */
 #define MNEME_META_VALUE_MAX 4096 /* bytes */
+#define MNEME_NO_EVENT INT64_MIN /* event_us: 0 is a day that a memory may tell of */
 #define MNEME_SCAN_CHECK 1000     /* records between two looks at mneme_call_expired */
 
 /* An incarnation of a session: a UUIDv7 made by the service. All zero = none. */
@@ -68,7 +69,7 @@ typedef struct mneme_record {
   double importance; /* 0..1; counts as 0.5 without has_importance */
   int64_t token_count;
   int64_t ttl_us;    /* 0 = none */
-  int64_t event_us;  /* 0 = none */
+  int64_t event_us;  /* MNEME_NO_EVENT = none; kept, not interpreted */
   mneme_bytes body;
   mneme_bytes metadata_json; /* canonical; only for engines with FILTER, else empty */
   uint32_t crc;
