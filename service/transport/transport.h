@@ -35,9 +35,11 @@ typedef struct transport_call transport_call;     /* a unary call */
 typedef struct transport_stream transport_stream; /* a streaming call */
 
 /* How a call ends. code is a canonical gRPC code, 0 = OK. message is UTF-8, cut
- * at TRANSPORT_MESSAGE_MAX bytes; details are the bytes of a google.rpc.Status,
- * sent in the trailer grpc-status-details-bin (left out above
- * TRANSPORT_DETAILS_MAX). Both are copied. */
+ * at TRANSPORT_MESSAGE_MAX bytes as encoded on the wire, where a byte that is not
+ * printable ASCII takes three; details are the bytes of a google.rpc.Status, sent
+ * in the trailer grpc-status-details-bin (left out above TRANSPORT_DETAILS_MAX).
+ * Both are copied. The two limits together stay below the 8 KiB of trailers that
+ * clients take by default. */
 #define TRANSPORT_MESSAGE_MAX 2048
 #define TRANSPORT_DETAILS_MAX 4096
 
