@@ -446,8 +446,9 @@ typedef struct mneme_backend_type {
   /* Sessions of a namespace whose header changed since the cursor (empty = since
    * ever), each at least once, with deleted = true for incarnations that have
    * gone; next is where to go on. Every commit that was acknowledged before the
-   * call is covered by it or by an earlier cursor [C-23]. A cursor that is too
-   * old, or from another store: COMPACTED. */
+   * call is covered by it or by an earlier cursor; after a nonzero emit, next
+   * passes nothing that was not emitted, and may be the same cursor again [C-23].
+   * A cursor that is too old, or from another store: COMPACTED. */
   void (*changes)(mneme_backend *backend, const mneme_call *call, mneme_bytes ns,
                   mneme_bytes cursor, mneme_header_fn emit, mneme_cursor_fn done, void *ctx);
   /* Log entries of a session's uid with number > after, ascending. COMPACTED when
