@@ -40,6 +40,7 @@ typedef struct reading {
   mneme_header_fn emit;
   void *ctx;
   int64_t after; /* stamp; 0 = from the start */
+  int64_t looked; /* entries, of all shards: they add up */
   bool enough;
 } reading;
 
@@ -83,9 +84,9 @@ static mneme_status find_start(reading *r, dict_shard *shard, dict_change **ret_
   *ret_at = at;
   if (r->after == 0) return MNEME_OK; /* the head stands before the oldest */
   at = at->before;
-  for (int looked = 1; at != &shard->changes; at = at->before, looked++) {
+  for (; at != &shard->changes; at = at->before) {
     if (at->kind != DICT_BOOKMARK && at->stamp <= r->after) break;
-    if (looked % MNEME_SCAN_CHECK != 0) continue;
+    if (++r->looked % MNEME_SCAN_CHECK != 0) continue;
     bookmark_put(&bookmark, at);
     dict_unlock(shard);
     bool expired = mneme_call_expired(r->call);
@@ -108,10 +109,9 @@ static mneme_status read_shard(reading *r, dict_shard *shard) {
     return MNEME_COMPACTED;
   }
   status = find_start(r, shard, &at);
-  int looked = 0;
   while (status == MNEME_OK && !r->enough && (at = at->after) != &shard->changes) {
     emit_change(r, at);
-    if (++looked % MNEME_SCAN_CHECK != 0) continue;
+    if (++r->looked % MNEME_SCAN_CHECK != 0) continue;
     bookmark_put(&bookmark, at);
     dict_unlock(shard);
     if (mneme_call_expired(r->call)) status = MNEME_TIMEOUT;
@@ -137,9 +137,10 @@ void dict_changes(mneme_backend *store, const mneme_call *call, mneme_bytes ns,
   }
   for (uint32_t i = 0; i < store->shard_count && status == MNEME_OK && !r.enough; i++)
     status = read_shard(&r, &store->shards[i]);
-  done(status,
-       status == MNEME_OK ? mneme_bytes_of((const char *)&next, sizeof next) : (mneme_bytes){0},
-       ctx);
+  /* Whoever stopped early goes on from where it was: its next cursor must not pass
+   * what it has not been told. */
+  mneme_bytes to = r.enough ? from : mneme_bytes_of((const char *)&next, sizeof next);
+  done(status, status == MNEME_OK ? to : (mneme_bytes){0}, ctx);
 }
 
 /* --- due ------------------------------------------------------------------ */

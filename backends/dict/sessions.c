@@ -63,6 +63,8 @@ static mneme_status walk_shard(dict_shard *shard, const mneme_call *call, mneme_
   char last[sizeof ((dict_name *)0)->data];
   bool more = true, resumed = false;
   while (more) {
+    /* Before each piece, also the first: the shards add up. */
+    if (mneme_call_expired(call)) return MNEME_TIMEOUT;
     dict_lock(shard);
     dict_node *node = dict_order_seek(&shard->names, dict_shell_node_name, from, false);
     if (resumed && node != NULL && mneme_bytes_equal(dict_shell_node_name(node), from))
@@ -82,7 +84,6 @@ static mneme_status walk_shard(dict_shard *shard, const mneme_call *call, mneme_
       more = visit(shell, ctx);
     }
     dict_unlock(shard);
-    if (more && mneme_call_expired(call)) return MNEME_TIMEOUT;
   }
   return MNEME_OK;
 }
