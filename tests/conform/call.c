@@ -190,6 +190,11 @@ cf_answer *cf_commit(const mneme_write *write) {
   BLOCKING("commit", cf.type->commit(h->backend, call, write, on_written, a));
 }
 
+cf_answer *cf_settle(cf_answer *answer, const mneme_write *write) {
+  cf_wait(answer);
+  return answer->status == MNEME_BUSY ? cf_commit(write) : answer;
+}
+
 cf_answer *cf_session_get(mneme_bytes ns, mneme_bytes session) {
   BLOCKING("session_get", cf.type->session_get(h->backend, call, ns, session, on_session, a));
 }

@@ -145,6 +145,8 @@ cf_answer *cf_trim(int64_t rows);
 /* A commit that is not waited for, and the wait. */
 cf_answer *cf_start(const mneme_write *write);
 void cf_wait(cf_answer *answer);
+/* Waits, and commits again while the answer is BUSY. */
+cf_answer *cf_settle(cf_answer *answer, const mneme_write *write);
 /* Frees what the answer holds; the answer itself stays, to notice a late done. */
 void cf_release(cf_answer *answer);
 

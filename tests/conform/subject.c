@@ -14,11 +14,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "builtin.h"
 #include "conform.h"
 
 const mneme_backend_type *cf_subject(const char *plugin, const char *builtin, char *error,
                                      size_t size) {
-  cf_entry entry = NULL;
+  mneme_builtin_fn entry = NULL;
   if (plugin != NULL) {
     void *library = dlopen(plugin, RTLD_NOW | RTLD_LOCAL);
     if (library == NULL) {
@@ -33,8 +34,8 @@ const mneme_backend_type *cf_subject(const char *plugin, const char *builtin, ch
       return NULL;
     }
   } else {
-    for (const cf_builtin *b = cf_builtins; b->name != NULL; b++)
-      if (strcmp(b->name, builtin) == 0) entry = b->entry;
+    for (size_t i = 0; mneme_builtins[i] != NULL; i++)
+      if (strcmp(mneme_builtins[i]()->name, builtin) == 0) entry = mneme_builtins[i];
     if (entry == NULL) {
       snprintf(error, size, "no built-in backend is named %s", builtin);
       return NULL;

@@ -5,18 +5,9 @@
 
 #include "mneme/backend.h"
 
-typedef const mneme_backend_type *(*cf_entry)(void);
-
-/* The built-in backends; the build writes the list. Ends with a NULL name. */
-typedef struct cf_builtin {
-  const char *name;
-  cf_entry entry;
-} cf_builtin;
-extern const cf_builtin cf_builtins[];
-
-/* The type behind a plugin's entry, or a built-in of this name. The table is
- * copied as a host copies it: the smaller size, the rest NULL. NULL and a text in
- * error when it can't be had. */
+/* The type behind a plugin's entry, or the built-in of this name (the build
+ * writes their list, builtin.h). The table is copied as a host copies it: the
+ * smaller size, the rest NULL. NULL and a text in error when it can't be had. */
 const mneme_backend_type *cf_subject(const char *plugin, const char *builtin, char *error,
                                      size_t size);
 
