@@ -1,0 +1,233 @@
+/* ListSessions: one page over all backends. Each gives its first sessions behind
+ * the page's start, in order; the page is the merge of those lists.
+ *
+ *   backend a   s1  s4  s7 ...  ┐
+ *   backend b   s2  s3  s9 ...  ┴─▶ s1 s2 s3 s4 | page full: token at s4
+ *
+ * Filtering by labels is done here, so a backend is asked for more than a page
+ * where labels are given, and a page may be short. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "rpc/fingerprint.h"
+#include "rpc/methods.h"
+
+#define FILTERED_EXAMINED_MAX 1000 /* per backend and page, with labels */
+#define REPLY_BYTES_MAX (WIRE_REPLY_MAX - 512 * 1024) /* room for one more session */
+
+typedef struct found {
+  mneme_header header; /* copied into the arena */
+  registry_backend *backend;
+  bool match;
+} found;
+
+typedef struct list {
+  op *op;
+  wire_list_sessions request;
+  uint8_t arguments[16];
+  page_position from;
+  mneme_session_list ask;
+  size_t backend; /* the one being asked */
+  int64_t given;  /* how many it has given */
+  found *found;
+  size_t count;
+  bool cut[REGISTRY_BACKENDS_MAX]; /* it has, perhaps, more than it gave */
+  const char *unavailable[REGISTRY_BACKENDS_MAX];
+  size_t unavailable_count;
+} list;
+
+/* Headers that one backend gives for a page. */
+static int64_t per_backend(const wire_list_sessions *q) {
+  return q->label_count > 0 ? FILTERED_EXAMINED_MAX : q->page_size + 1;
+}
+
+/* --- Gathering ----------------------------------------------------------- */
+
+static bool has_labels(const wire_list_sessions *q, const mneme_header *h, arena *a) {
+  wire_settings settings;
+  if (q->label_count == 0)
+    return true;
+  if (!wire_read_settings(h->settings, a, &settings))
+    return false;
+  for (size_t i = 0; i < q->label_count; i++) {
+    bool has = false;
+    for (size_t j = 0; j < settings.label_count && !has; j++)
+      has = strcmp(q->labels[i].key.data, settings.labels[j].key.data) == 0 &&
+            strcmp(q->labels[i].value.data, settings.labels[j].value.data) == 0;
+    if (!has)
+      return false;
+  }
+  return true;
+}
+
+static int take(const mneme_header *h, void *ctx) {
+  list *l = ctx;
+  arena *a = l->op->arena;
+  found *f = &l->found[l->count];
+  f->header = *h;
+  f->backend = l->op->route.backend;
+  mneme_bytes *strings[] = {&f->header.ns, &f->header.session, &f->header.settings};
+  for (size_t i = 0; i < sizeof strings / sizeof *strings; i++) {
+    strings[i]->data = arena_copy(a, strings[i]->data, strings[i]->size);
+    if (strings[i]->data == NULL) {
+      error_no_memory(&l->op->error);
+      return 1;
+    }
+  }
+  f->match = has_labels(&l->request, &f->header, a);
+  l->count++;
+  l->given++;
+  return 0;
+}
+
+/* --- Merging and answering ------------------------------------------------ */
+
+static int compare_bytes(mneme_bytes a, mneme_bytes b) {
+  int order = memcmp(a.data, b.data, a.size < b.size ? a.size : b.size);
+  return order != 0 ? order : (a.size > b.size) - (a.size < b.size);
+}
+
+static int by_id(const void *a, const void *b) {
+  return compare_bytes(((const found *)a)->header.session, ((const found *)b)->header.session);
+}
+
+static int by_update(const void *a, const void *b) {
+  int64_t x = ((const found *)a)->header.update_us, y = ((const found *)b)->header.update_us;
+  return x != y ? (x < y) - (x > y) : by_id(a, b);
+}
+
+static const char *token_at(list *l, const mneme_header *last) {
+  op *o = l->op;
+  page_position p = {.kind = PAGE_SESSIONS, .number = last->update_us, .name = last->session};
+  memcpy(p.arguments, l->arguments, sizeof p.arguments);
+  return page_token_make(o->arena, &o->service->page_keys[0], &p);
+}
+
+/* How many of the merged list can be used: a backend that was cut may have more
+ * right behind its last one, so nothing behind that one is sure to be next. */
+static size_t usable(const list *l) {
+  size_t end = l->count, last[REGISTRY_BACKENDS_MAX] = {0};
+  for (size_t i = 0; i < l->count; i++)
+    last[l->found[i].backend->index] = i + 1;
+  for (size_t b = 0; b < REGISTRY_BACKENDS_MAX; b++)
+    if (l->cut[b] && last[b] < end)
+      end = last[b];
+  return end;
+}
+
+static void answer(list *l) {
+  op *o = l->op;
+  size_t max = (size_t)l->request.page_size, taken = 0, bytes = 0, i = 0;
+  wire_session_list *out = wire_session_list_new(o->arena, max);
+  if (out == NULL) {
+    op_fail_no_memory(o);
+    return;
+  }
+  qsort(l->found, l->count, sizeof *l->found,
+        l->request.order == MNEME_SESSIONS_BY_UPDATE ? by_update : by_id);
+  size_t end = usable(l);
+  for (; i < end && taken < max && bytes < REPLY_BYTES_MAX; i++) {
+    const found *f = &l->found[i];
+    if (!f->match)
+      continue;
+    registry_routed routed =
+        registry_route(o->service->registry, f->header.ns, f->header.session);
+    size_t size = wire_session_list_add(out, o->arena, &f->header, f->backend->name, routed.rule);
+    if (size == 0) {
+      op_fail_no_memory(o);
+      return;
+    }
+    bytes += size;
+    taken++;
+  }
+  bool more = i < l->count;
+  for (size_t b = 0; b < REGISTRY_BACKENDS_MAX; b++)
+    more |= l->cut[b];
+  const char *token = more && i > 0 ? token_at(l, &l->found[i - 1].header) : "";
+  if (token == NULL)
+    op_fail_no_memory(o);
+  else
+    op_finish(o, wire_list_sessions_reply(out, o->arena, token, l->unavailable,
+                                          l->unavailable_count));
+}
+
+/* --- Asking one backend after the other ---------------------------------- */
+
+static void ask_next(list *l);
+
+static void backend_done(mneme_status status, void *ctx) {
+  list *l = ctx;
+  op *o = l->op;
+  if (o->error.code != CODE_OK) {
+    op_fail(o);
+    return;
+  }
+  if (status == MNEME_DOWN && l->request.allow_partial) {
+    l->unavailable[l->unavailable_count++] = op_backend(o);
+  } else if (status != MNEME_OK) {
+    op_fail_status(o, status, false);
+    return;
+  }
+  l->cut[l->backend] = l->given == l->ask.limit;
+  l->backend++;
+  ask_next(l);
+}
+
+static void ask_backend(op *o) {
+  list *l = o->state;
+  registry_backend *b = o->route.backend;
+  b->type->session_list(b->instance, &o->call, &l->ask, take, backend_done, l);
+}
+
+static void ask_next(list *l) {
+  op *o = l->op;
+  if (l->backend == registry_count(o->service->registry)) {
+    answer(l);
+    return;
+  }
+  l->given = 0;
+  o->route.backend = registry_at(o->service->registry, l->backend);
+  op_run(o, OP_READ_UNBOUND, ask_backend);
+}
+
+static bool begin(list *l) {
+  op *o = l->op;
+  const wire_list_sessions *q = &l->request;
+  fingerprint f = fingerprint_begin("ListSessions");
+  fingerprint_bytes(&f, q->ns);
+  fingerprint_bytes(&f, q->prefix);
+  fingerprint_number(&f, q->order);
+  for (size_t i = 0; i < q->label_count; i++) {
+    fingerprint_bytes(&f, q->labels[i].key);
+    fingerprint_bytes(&f, q->labels[i].value);
+  }
+  fingerprint_end(&f, l->arguments);
+  if (q->page_token.size > 0 &&
+      !page_token_read(o->arena, &o->service->page_keys[0], q->page_token, PAGE_SESSIONS,
+                       l->arguments, &l->from, &o->error))
+    return false;
+  l->ask = (mneme_session_list){.ns = q->ns,
+                                .prefix = q->prefix,
+                                .order = q->order,
+                                .after_session = l->from.name,
+                                .after_update_us = l->from.number,
+                                .limit = per_backend(q)};
+  l->found = arena_alloc(o->arena, registry_count(o->service->registry) *
+                                       (size_t)l->ask.limit * sizeof *l->found);
+  return l->found != NULL || error_no_memory(&o->error);
+}
+
+void rpc_list_sessions(op *o, const uint8_t *data, size_t size) {
+  list *l = arena_calloc(o->arena, 1, sizeof *l);
+  if (l == NULL || !wire_read_list_sessions(data, size, o->arena, &l->request, &o->error)) {
+    op_finish(o, NULL);
+    return;
+  }
+  l->op = o;
+  if (!begin(l)) {
+    op_fail(o);
+    return;
+  }
+  o->state = l;
+  ask_next(l);
+}

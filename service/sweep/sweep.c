@@ -1,0 +1,230 @@
+#include "sweep/sweep.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+typedef struct due_session {
+  mneme_uid uid;
+  size_t ns_size;
+  size_t session_size;
+  char names[MNEME_NAMESPACE_MAX + MNEME_SESSION_MAX];
+} due_session;
+
+/* The chain of one backend. */
+typedef struct chain {
+  mneme_call call; /* first: `expired` gets it back */
+  sweep *sweep;
+  registry_backend *backend;
+  pool_task task;
+  void (*step)(struct chain *c);
+  due_session *due; /* SWEEP_SESSIONS_MAX */
+  size_t due_count;
+  size_t next;
+  bool more; /* the next tick follows at once */
+  bool trim_more;
+  mneme_status ping;
+  mneme_write write;
+  mneme_step expire;
+} chain;
+
+struct sweep {
+  pool *pool;
+  int64_t interval_us;
+  sweep_health_fn health;
+  void *ctx;
+  atomic_bool stopping;
+  pthread_mutex_t mutex; /* guards running */
+  pthread_cond_t idle;
+  size_t running; /* chains between two ticks' ends */
+  size_t count;
+  chain chains[];
+};
+
+static bool stopping(const sweep *s) {
+  return atomic_load_explicit(&s->stopping, memory_order_relaxed);
+}
+
+static bool chain_expired(const mneme_call *call) {
+  return stopping(((const chain *)call)->sweep);
+}
+
+static void run_step(void *ctx) {
+  chain *c = ctx;
+  c->call.now_us = clock_wall_us();
+  c->step(c);
+}
+
+static void chain_end(chain *c) {
+  sweep *s = c->sweep;
+  pthread_mutex_lock(&s->mutex);
+  s->running--;
+  pthread_cond_broadcast(&s->idle);
+  pthread_mutex_unlock(&s->mutex);
+}
+
+static void tick(chain *c);
+
+/* When the pool takes no more timers or tasks, the server is going down or
+ * overloaded; the former ends the chain, the latter is tried again. */
+static void go_on(chain *c, void (*step)(chain *), int64_t delay_us) {
+  sweep *s = c->sweep;
+  c->step = step;
+  if (stopping(s)) {
+    chain_end(c);
+    return;
+  }
+  if (delay_us == 0 && pool_submit(s->pool, &c->task, run_step, c))
+    return;
+  if (pool_submit_after(s->pool, &c->task, run_step, c,
+                        delay_us > 0 ? delay_us : s->interval_us))
+    return;
+  if (!stopping(s))
+    log_event(LOG_ERROR, "the sweeper stops: the worker pool takes no more timers",
+              log_text("backend", c->backend->name), log_end());
+  chain_end(c);
+}
+
+/* --- The steps ----------------------------------------------------------- */
+
+static void trimmed(mneme_status status, void *ctx) {
+  chain *c = ctx;
+  c->more |= status == MNEME_OK && c->trim_more;
+  go_on(c, tick, c->more ? 0 : c->sweep->interval_us);
+}
+
+static void trim(chain *c) {
+  registry_backend *b = c->backend;
+  c->trim_more = false;
+  b->type->trim(b->instance, &c->call, SWEEP_TRIM_MAX, &c->trim_more, trimmed, c);
+}
+
+static void expire_next(chain *c);
+
+static void expired(mneme_status status, const mneme_written *w, void *ctx) {
+  chain *c = ctx;
+  /* A conflict is a session that has begun anew meanwhile: nothing to do. */
+  if (status == MNEME_OK && w->expired_count >= SWEEP_EXPIRE_MAX)
+    c->more = true;
+  go_on(c, expire_next, 0);
+}
+
+static void expire_next(chain *c) {
+  registry_backend *b = c->backend;
+  if (c->next == c->due_count) {
+    trim(c);
+    return;
+  }
+  const due_session *d = &c->due[c->next++];
+  c->expire = (mneme_step){.op = MNEME_STEP_EXPIRE, .count = SWEEP_EXPIRE_MAX};
+  c->write = (mneme_write){
+      .ns = mneme_bytes_of(d->names, d->ns_size),
+      .session = mneme_bytes_of(d->names + d->ns_size, d->session_size),
+      .uid = &d->uid,
+      .expected_revision = -1,
+      .expected_settings_revision = -1,
+      .steps = &c->expire,
+      .step_count = 1,
+  };
+  b->type->commit(b->instance, &c->call, &c->write, expired, c);
+}
+
+static int take_due(const mneme_header *h, void *ctx) {
+  chain *c = ctx;
+  if (c->due_count == SWEEP_SESSIONS_MAX || h->ns.size > MNEME_NAMESPACE_MAX ||
+      h->session.size > MNEME_SESSION_MAX)
+    return 1;
+  due_session *d = &c->due[c->due_count++];
+  d->uid = h->uid;
+  d->ns_size = h->ns.size;
+  d->session_size = h->session.size;
+  memcpy(d->names, h->ns.data, h->ns.size);
+  memcpy(d->names + h->ns.size, h->session.data, h->session.size);
+  return 0;
+}
+
+static void due_known(mneme_status status, void *ctx) {
+  chain *c = ctx;
+  c->more = status == MNEME_OK && c->due_count == SWEEP_SESSIONS_MAX;
+  if (status != MNEME_OK)
+    c->due_count = 0;
+  go_on(c, expire_next, 0);
+}
+
+static void ask_due(chain *c) {
+  registry_backend *b = c->backend;
+  c->due_count = c->next = 0;
+  b->type->due(b->instance, &c->call, SWEEP_SESSIONS_MAX, take_due, due_known, c);
+}
+
+static void judge(chain *c) {
+  sweep *s = c->sweep;
+  if (registry_set_health(c->backend, c->ping, c->call.now_us))
+    s->health(c->backend, registry_get_health(c->backend), s->ctx);
+  if (c->ping == MNEME_OK)
+    ask_due(c);
+  else
+    go_on(c, tick, s->interval_us);
+}
+
+static void pinged(mneme_status status, void *ctx) {
+  chain *c = ctx;
+  c->ping = status;
+  go_on(c, judge, 0);
+}
+
+static void tick(chain *c) {
+  registry_backend *b = c->backend;
+  b->type->ping(b->instance, &c->call, pinged, c);
+}
+
+/* --- Life ---------------------------------------------------------------- */
+
+sweep *sweep_open(registry *r, pool *p, int64_t interval_us, sweep_health_fn health, void *ctx) {
+  size_t count = registry_count(r);
+  sweep *s = calloc(1, sizeof *s + count * sizeof *s->chains);
+  if (s == NULL)
+    return NULL;
+  *s = (sweep){.pool = p, .interval_us = interval_us, .health = health, .ctx = ctx, .count = count};
+  pthread_mutex_init(&s->mutex, NULL);
+  pthread_cond_init(&s->idle, NULL);
+  for (size_t i = 0; i < count; i++) {
+    chain *c = &s->chains[i];
+    c->sweep = s;
+    c->backend = registry_at(r, i);
+    c->call.expired = chain_expired;
+    c->due = malloc(SWEEP_SESSIONS_MAX * sizeof *c->due);
+    if (c->due == NULL) {
+      s->running = 0;
+      sweep_close(s);
+      return NULL;
+    }
+  }
+  s->running = count;
+  for (size_t i = 0; i < count; i++)
+    go_on(&s->chains[i], tick, interval_us);
+  return s;
+}
+
+void sweep_stop(sweep *s) {
+  if (s != NULL)
+    atomic_store(&s->stopping, true);
+}
+
+void sweep_close(sweep *s) {
+  if (s == NULL)
+    return;
+  pthread_mutex_lock(&s->mutex);
+  while (s->running > 0)
+    pthread_cond_wait(&s->idle, &s->mutex);
+  pthread_mutex_unlock(&s->mutex);
+  for (size_t i = 0; i < s->count; i++)
+    free(s->chains[i].due);
+  pthread_cond_destroy(&s->idle);
+  pthread_mutex_destroy(&s->mutex);
+  free(s);
+}
