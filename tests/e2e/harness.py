@@ -51,7 +51,9 @@ def wait_for(what, event, timeout=None):
 class Server:
     """One mnemed on a loopback port of its own."""
 
-    def __init__(self, folder, config=None, args=(), port=0, env=None):
+    def __init__(
+        self, folder, config=None, args=(), port=0, env=None, listen=True
+    ):
         self.folder = pathlib.Path(folder)
         self.lines = []
         self.stopped = None
@@ -62,7 +64,8 @@ class Server:
             path = self.folder / "mneme.yaml"
             path.write_text(config)
             command += ["-c", str(path)]
-        command += ["--listen", "127.0.0.1:%d" % port]
+        if listen:
+            command += ["--listen", "127.0.0.1:%d" % port]
         command += list(args)
         self.process = subprocess.Popen(
             command,
