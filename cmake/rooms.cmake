@@ -47,7 +47,7 @@ endif()
 # The flags of our own C, for a target made without mneme_room: a program, a
 # plugin, a test.
 function(mneme_target_flags target)
-  target_compile_features(${target} PRIVATE c_std_11)
+  set_target_properties(${target} PROPERTIES C_STANDARD 11 C_STANDARD_REQUIRED ON)
   set_target_properties(${target} PROPERTIES
     C_EXTENSIONS OFF POSITION_INDEPENDENT_CODE ON)
   target_compile_definitions(${target} PRIVATE _GNU_SOURCE)

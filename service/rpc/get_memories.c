@@ -59,7 +59,7 @@ static bool add(get *g, const mneme_record *r) {
 
 static int take(const mneme_record *r, void *ctx) {
   get *g = ctx;
-  bool fresh, fresh_key;
+  bool fresh = false, fresh_key;
   if (!keep(g, r->id, &g->returned, &fresh))
     return 1;
   if (r->key.size > 0 && !keep(g, r->key, &g->asked_keys, &fresh_key))

@@ -1,0 +1,289 @@
+/* The life of a server.
+ *
+ *   registry ─▶ page keys ─▶ pool ─▶ transport ─▶ sweeper ─▶ wait for a signal
+ *                                                               │
+ *   close  ◀── pool drain ◀── transport drain ◀── sweeper stop ◀┘
+ *
+ * Opened in this order, closed in the other: the transport is drained before the
+ * pool, because calls under way end on workers; the registry goes last, because
+ * its backends answer until then. */
+#include "server.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "rpc/calls.h"
+#include "sweep/sweep.h"
+
+#define PAGE_KEY_NAME "page_token_key"
+#define META_WAIT_US 10000000 /* for a store to give its page-token key at start */
+#define QUEUES_DEFAULT_MAX 16
+
+typedef struct server {
+  const config *config;
+  service service;
+  sweep *sweep;
+  transport *transport;
+  transport_method methods[CALLS_METHODS_MAX];
+  transport_options options;
+  arena busy_arena; /* what options.busy points to */
+} server;
+
+/* --- Page-token keys ----------------------------------------------------- */
+
+/* One question to a backend, waited for: only at start. It is allocated because
+ * an answer may come after nobody waits any more. */
+typedef struct question {
+  mneme_call call;
+  pthread_mutex_t mutex;
+  pthread_cond_t answered;
+  bool done;
+  bool abandoned;
+  mneme_status status;
+  char value[MNEME_META_VALUE_MAX];
+  size_t value_size;
+} question;
+
+static void question_free(question *q) {
+  pthread_cond_destroy(&q->answered);
+  pthread_mutex_destroy(&q->mutex);
+  free(q);
+}
+
+static void question_done(mneme_status status, mneme_bytes value, void *ctx) {
+  question *q = ctx;
+  pthread_mutex_lock(&q->mutex);
+  bool abandoned = q->abandoned;
+  q->done = true;
+  q->status = status;
+  q->value_size = value.size <= sizeof q->value ? value.size : 0;
+  if (q->value_size > 0)
+    memcpy(q->value, value.data, q->value_size);
+  pthread_cond_signal(&q->answered);
+  pthread_mutex_unlock(&q->mutex);
+  if (abandoned)
+    question_free(q);
+}
+
+static question *question_new(void) {
+  question *q = calloc(1, sizeof *q);
+  if (q == NULL)
+    return NULL;
+  pthread_condattr_t attributes;
+  pthread_condattr_init(&attributes);
+  pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+  pthread_cond_init(&q->answered, &attributes);
+  pthread_condattr_destroy(&attributes);
+  pthread_mutex_init(&q->mutex, NULL);
+  q->call.now_us = clock_wall_us();
+  return q;
+}
+
+/* false = no answer in time; then the question frees itself when it comes. */
+static bool question_wait(question *q) {
+  int64_t until = clock_mono_us() + META_WAIT_US;
+  struct timespec at = {until / 1000000, until % 1000000 * 1000};
+  pthread_mutex_lock(&q->mutex);
+  while (!q->done && pthread_cond_timedwait(&q->answered, &q->mutex, &at) == 0)
+    ;
+  bool done = q->done;
+  q->abandoned = !done;
+  pthread_mutex_unlock(&q->mutex);
+  return done;
+}
+
+static bool take_key(question *q, page_key *ret) {
+  bool ok = q->value_size == sizeof ret->bytes;
+  if (ok)
+    memcpy(ret->bytes, q->value, sizeof ret->bytes);
+  return ok;
+}
+
+/* The store's key, made by whoever asks first. */
+static bool load_key(registry_backend *b, page_key *ret) {
+  mneme_bytes name = mneme_bytes_of(PAGE_KEY_NAME, strlen(PAGE_KEY_NAME));
+  page_key fresh;
+  question *q = question_new();
+  if (q == NULL || getrandom(fresh.bytes, sizeof fresh.bytes, 0) != sizeof fresh.bytes)
+    return false;
+  /* Absent: ours is stored. Present: a conflict that answers with the one there. */
+  b->type->meta_put(b->instance, &q->call, name, mneme_bytes_of(NULL, 0),
+                    mneme_bytes_of((char *)fresh.bytes, sizeof fresh.bytes), question_done, q);
+  if (!question_wait(q))
+    return false;
+  bool ok = q->status == MNEME_OK;
+  if (ok)
+    *ret = fresh;
+  else if (q->status == MNEME_CONFLICT)
+    ok = take_key(q, ret);
+  question_free(q);
+  return ok;
+}
+
+static bool load_keys(server *s) {
+  registry *r = s->service.registry;
+  for (size_t i = 0; i < registry_count(r); i++)
+    if (!load_key(registry_at(r, i), &s->service.page_keys[i])) {
+      log_event(LOG_ERROR, "a backend did not give its page-token key: see whether it answers",
+                log_text("backend", registry_at(r, i)->name), log_end());
+      return false;
+    }
+  return true;
+}
+
+/* --- Opening ------------------------------------------------------------- */
+
+static bool open_registry(server *s) {
+  char text[REGISTRY_ERROR_MAX];
+  const config *c = s->config;
+  s->service.registry =
+      registry_open(c->backends, c->backend_count, c->rules, c->rule_count, text, sizeof text);
+  if (s->service.registry == NULL)
+    log_event(LOG_ERROR, "cannot open the backends", log_text("error", text), log_end());
+  return s->service.registry != NULL;
+}
+
+static bool open_pool(server *s) {
+  const config_settings *set = &s->config->settings;
+  pool_options options = {.threads = (int)set->workers,
+                          .queue_max = (size_t)set->worker_queue,
+                          .timers_max = (size_t)set->worker_timers};
+  s->service.pool = pool_open(&options);
+  s->service.plans = plans_open();
+  bool ok = s->service.pool != NULL && s->service.plans != NULL;
+  if (!ok)
+    log_event(LOG_ERROR, "cannot start the worker threads", log_int("workers", set->workers),
+              log_end());
+  return ok;
+}
+
+static transport_status busy_status(arena *a) {
+  error e = {0};
+  error_set(&e, a, CODE_UNAVAILABLE, "BUSY", NULL,
+            "the server has as many calls under way as it takes: repeat the request");
+  e.retry_us = ERROR_RETRY_BUSY_US;
+  return calls_status(a, &e);
+}
+
+static int queue_count(int64_t set) {
+  if (set > 0)
+    return (int)set;
+  long cores = sysconf(_SC_NPROCESSORS_ONLN);
+  return cores < 1 ? 1 : cores > QUEUES_DEFAULT_MAX ? QUEUES_DEFAULT_MAX : (int)cores;
+}
+
+static void fill_options(server *s) {
+  const config *c = s->config;
+  const config_settings *set = &c->settings;
+  transport_options *o = &s->options;
+  *o = (transport_options){.listen_count = c->listen_count,
+                           .queues = queue_count(set->queues),
+                           .slots = (int)set->slots,
+                           .receive_max = (size_t)set->receive_max,
+                           .metadata_max = (size_t)set->metadata_max,
+                           .memory_quota = (size_t)set->memory_quota,
+                           .streams_per_connection_max = (int)set->streams_per_connection,
+                           .calls_max = (int)set->calls,
+                           .arena_max = (size_t)set->arena_max,
+                           .keepalive_ms = (int)(set->keepalive_us / 1000),
+                           .keepalive_timeout_ms = (int)(set->keepalive_timeout_us / 1000),
+                           .idle_ms = (int)(set->idle_us / 1000),
+                           .drain_ms = (int)(set->drain_us / 1000),
+                           .busy = busy_status(&s->busy_arena),
+                           .unknown = calls_unknown};
+  for (size_t i = 0; i < c->listen_count; i++)
+    o->listen[i] = c->listen[i];
+}
+
+static bool open_transport(server *s) {
+  char text[512];
+  fill_options(s);
+  size_t count = calls_methods(&s->service, s->methods);
+  s->transport = transport_open(&s->options, s->methods, count, text, sizeof text);
+  if (s->transport == NULL)
+    log_event(LOG_ERROR, "cannot listen", log_text("error", text), log_end());
+  return s->transport != NULL;
+}
+
+static void on_health(const registry_backend *b, registry_health health, void *ctx) {
+  (void)b;
+  (void)health;
+  (void)ctx;
+}
+
+static bool open_sweep(server *s) {
+  s->sweep = sweep_open(s->service.registry, s->service.pool,
+                        s->config->settings.sweep_interval_us, on_health, s);
+  if (s->sweep == NULL)
+    log_event(LOG_ERROR, "cannot start the sweeper: out of memory", log_end());
+  return s->sweep != NULL;
+}
+
+/* The address as it can be dialled: with the port that the system chose for 0. */
+static void log_serving(const server *s) {
+  for (size_t i = 0; i < s->options.listen_count; i++) {
+    char address[256];
+    const char *given = s->options.listen[i], *colon = strrchr(given, ':');
+    bool local = strncmp(given, "unix:", 5) == 0;
+    snprintf(address, sizeof address, "%.*s%s%d", local ? 0 : (int)(colon - given), given,
+             local ? "" : ":", local ? 0 : transport_port(s->transport, i));
+    log_event(LOG_INFO, "serving", log_text("listen", local ? given : address),
+              log_int("pid", getpid()), log_end());
+  }
+}
+
+/* --- Running ------------------------------------------------------------- */
+
+static void server_close(server *s) {
+  sweep_stop(s->sweep);
+  if (s->transport != NULL)
+    transport_drain(s->transport);
+  if (s->service.pool != NULL)
+    pool_drain(s->service.pool);
+  sweep_close(s->sweep);
+  if (s->transport != NULL)
+    transport_close(s->transport);
+  pool_close(s->service.pool);
+  registry_close(s->service.registry);
+  plans_close(s->service.plans);
+  arena_clear(&s->busy_arena);
+}
+
+static void wait_for_signal(const sigset_t *set) {
+  int number = 0;
+  while (sigwait(set, &number) != 0)
+    ;
+  log_event(LOG_INFO, "draining", log_text("signal", number == SIGTERM ? "SIGTERM" : "SIGINT"),
+            log_end());
+}
+
+int server_run(const config *c) {
+  static server s; /* one per process; large */
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGINT);
+  /* Before any thread starts: they inherit the mask. */
+  pthread_sigmask(SIG_BLOCK, &set, NULL);
+  signal(SIGPIPE, SIG_IGN);
+  s.config = c;
+  arena_init(&s.busy_arena, ARENA_BLOCK_BYTES);
+  wire_init();
+  bool ok = open_registry(&s) && load_keys(&s) && open_pool(&s) && open_transport(&s) &&
+            open_sweep(&s);
+  if (ok) {
+    log_serving(&s);
+    wait_for_signal(&set);
+  }
+  server_close(&s);
+  if (ok)
+    log_event(LOG_INFO, "stopped", log_end());
+  return ok ? 0 : 1;
+}
