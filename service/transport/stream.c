@@ -218,14 +218,14 @@ static const transport_status NO_MEMORY =
     STATUS_TEXT(GRPC_STATUS_RESOURCE_EXHAUSTED,
                 "The server has no memory for this message.");
 
-static void message_deliver(transport_stream *s) {
+static void message_deliver(transport_stream *s, grpc_byte_buffer *message) {
   const uint8_t *data;
   size_t size;
-  if (message_view(s->incoming, &data, &size)) {
+  if (message_view(message, &data, &size)) {
     ops_of(s)->message(s, data, size);
     return;
   }
-  size = grpc_byte_buffer_length(s->incoming);
+  size = grpc_byte_buffer_length(message);
   uint8_t *copy = malloc(size);
   if (copy == NULL) {
     if (s->sending) /* no status can go now */
@@ -234,26 +234,28 @@ static void message_deliver(transport_stream *s) {
       transport_stream_finish(s, &NO_MEMORY);
     return;
   }
-  message_copy(s->incoming, copy);
+  message_copy(message, copy);
   ops_of(s)->message(s, copy, size);
   free(copy);
 }
 
 static void stream_received(tag *g, bool ok) {
   transport_stream *s = container_of(g, transport_stream, received);
+  /* Taken out first: the owner may ask for the next one from within. */
+  grpc_byte_buffer *message = s->incoming;
+  s->incoming = NULL;
   s->pending--;
   s->reading = false;
   if (!s->over && !s->finishing) {
-    if (s->incoming != NULL) {
+    if (message != NULL) {
       if (ops_of(s)->message != NULL)
-        message_deliver(s);
+        message_deliver(s, message);
     } else if (ok && ops_of(s)->half_close != NULL) {
       ops_of(s)->half_close(s);
     }
   }
-  if (s->incoming != NULL)
-    grpc_byte_buffer_destroy(s->incoming);
-  s->incoming = NULL;
+  if (message != NULL)
+    grpc_byte_buffer_destroy(message);
   stream_settle(s);
 }
 
