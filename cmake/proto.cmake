@@ -90,10 +90,9 @@ add_custom_command(OUTPUT ${_gen}/mneme_c.protoset
   COMMENT "Writing the descriptor set of the C-only files" VERBATIM)
 add_custom_target(mneme_c_protoset ALL DEPENDS ${_gen}/mneme_c.protoset)
 
-# What server reflection serves: our API, health, reflection itself. google.rpc
-# travels in trailers only and is no part of any service, so it stays out.
+# What server reflection serves: our API, health, reflection itself, and google.rpc,
+# so that grpcurl can print the details of an error.
 set(_reflected ${_server})
-list(FILTER _reflected INCLUDE REGEX "^grpc/")
 add_custom_command(OUTPUT ${_gen}/reflected.protoset
   COMMAND ${MNEME_PROTOC} -I ${_public_root} -I ${_server_root}
     -I ${MNEME_WKT_DIR} --include_imports
