@@ -262,9 +262,10 @@ typedef struct mneme_step {
  * without a step creates the session too (settings empty) [C-38].
  *
  * After the steps, when an APPEND or PUT created or replaced a record: memories
- * that have expired may be removed (logged EXPIRED); then, when live
- * memories are more than evict_above, unpinned ones go by strategy until at most
- * evict_to are left; the same for tokens; they are logged as EVICTED [C-14]. The
+ * that have expired may be removed (logged EXPIRED); then, when live memories
+ * are more than evict_above, unpinned ones go by strategy until at most evict_to
+ * are left; the same for tokens, with both triggers judged by what is live after
+ * the steps, before any goes; they are logged as EVICTED [C-14]. The
  * memory with the highest sequence always stays [C-15]; pinned ones stay, and
  * with keep_system those of role "system". Where a trigger is passed and its
  * target can't be reached for pinned memories alone (the newest by itself would
