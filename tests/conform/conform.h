@@ -248,8 +248,9 @@ int64_t cf_sweep(void);
 
 __attribute__((format(printf, 3, 4), noreturn)) void cf_fail(const char *file, int line,
                                                              const char *format, ...);
-/* Shown with a failure: what the test was at. */
+/* Shown with a failure of this thread: what the test was at, and within what. */
 __attribute__((format(printf, 1, 2))) void cf_context(const char *format, ...);
+__attribute__((format(printf, 1, 2))) void cf_within(const char *format, ...);
 __attribute__((noreturn)) void cf_skip(const char *reason);
 const char *cf_status_name(mneme_status status);
 

@@ -15,7 +15,7 @@ static pthread_mutex_t memory_lock = PTHREAD_MUTEX_INITIALIZER;
 static void *memory;
 static _Thread_local uint64_t random_state;
 static atomic_int thread_count;
-static _Thread_local char context[512];
+static _Thread_local char context[512], within[512];
 
 /* --- Failing ------------------------------------------------------------- */
 
@@ -55,6 +55,13 @@ void cf_context(const char *format, ...) {
   va_end(arguments);
 }
 
+void cf_within(const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(within, sizeof within, format, arguments);
+  va_end(arguments);
+}
+
 void cf_fail(const char *file, int line, const char *format, ...) {
   /* One write, so that two failing threads don't mix their lines; and _exit, since
    * other threads may be anywhere. */
@@ -65,9 +72,11 @@ void cf_fail(const char *file, int line, const char *format, ...) {
   va_start(arguments, format);
   n += vsnprintf(text + n, sizeof text - (size_t)n, format, arguments);
   va_end(arguments);
-  if (n > (int)sizeof text - 600) n = (int)sizeof text - 600;
+  if (n > (int)sizeof text - 1100) n = (int)sizeof text - 1100;
   if (context[0] != '\0')
     n += snprintf(text + n, sizeof text - (size_t)n, "\n  at %s", context);
+  if (within[0] != '\0')
+    n += snprintf(text + n, sizeof text - (size_t)n, "\n  within %s", within);
   text[n++] = '\n';
   if (write(STDERR_FILENO, text, (size_t)n) < 0) _exit(2);
   _exit(1);
