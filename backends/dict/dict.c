@@ -14,7 +14,7 @@ enum { OPTION_SHARDS, OPTION_MAX_BYTES };
 static const mneme_option options[] = {
     [OPTION_SHARDS] = {"shards", MNEME_OPTION_INT, "64", 1, DICT_SHARDS_MAX,
                        "Parts with a lock of their own; rounded up to a power of two."},
-    [OPTION_MAX_BYTES] = {"max_bytes", MNEME_OPTION_SIZE, "0B", 0, INT64_MAX,
+    [OPTION_MAX_BYTES] = {"max_bytes", MNEME_OPTION_SIZE, "0", 0, INT64_MAX,
                           "Memory for all sessions and request_ids, about; a commit that "
                           "would pass it is refused. 0 = no limit."},
     {0},
