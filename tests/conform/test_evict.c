@@ -132,6 +132,24 @@ TEST(c14_pinned_and_system_stay, "C-14 C-12") {
   CHECK_TEXT(cf_ids(cf_all("s")), "p,e");
 }
 
+TEST(c14_pinned_stay_by_importance, "C-14") {
+  DO_IN("s", APPEND(R(.id = "a", .importance = 0.9), R(.id = "p", .pinned = true,
+                                                       .zero_importance = true),
+                    R(.id = "s", .role = "system", .importance = 0.1),
+                    R(.id = "b", .importance = 0.8)));
+  mneme_write w = limited(4, 3, MNEME_EVICT_LEAST_IMPORTANT);
+  w.plan.keep_system = true;
+  OK(DO(&w, APPEND(R(.id = "c", .importance = 0.7))));
+  CHECK_TEXT(cf_ids(cf_all("s")), "p,s,c");
+  /* Pinned and unpinned by an update, while the engine may hold an order of them. */
+  OK(DO(&w, PUT(5, 2, R(.id = "c", .pinned = true))));
+  OK(DO(&w, PUT(2, 1, R(.id = "p", .importance = 0.2))));
+  OK(DO(&w, APPEND(R(.id = "d"))));
+  w.plan.evict_above = w.plan.evict_to = 4;
+  OK(DO(&w, APPEND(R(.id = "e"))));
+  CHECK_TEXT(cf_ids(cf_all("s")), "s,c,d,e");
+}
+
 TEST(c12_full_of_pinned, "C-12 C-08") {
   DO_IN("s", APPEND(R(.id = "a", .pinned = true, .tokens = 4),
                     R(.id = "b", .pinned = true, .tokens = 4)));
