@@ -219,7 +219,7 @@ static void finish(dict_work *w, ending *e) {
 
   if (e->gone != NULL) dict_shard_detach(w->store, w->shard, e->gone, e->tombstone);
   if (e->shell_is_new) dict_shard_link(w->shard, shell);
-  if (w->before != NULL && s == w->before && s->head.settings != w->saved.settings)
+  if (w->before != NULL && w->before->head.settings != w->saved.settings)
     dict_settings_unref(w->saved.settings);
   for (size_t i = 0; i < e->log_count; i++) dict_log_add(&s->log, &e->log[i]);
 

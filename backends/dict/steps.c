@@ -97,6 +97,20 @@ static mneme_status add_ref(dict_work *w, const dict_record *r, const mneme_reco
   return MNEME_OK;
 }
 
+/* The record when it is live, else NULL. */
+static dict_record *visible(const dict_work *w, dict_record *record) {
+  return record != NULL && dict_session_shows(w->current, record, w->now_us) ? record : NULL;
+}
+
+/* The indexes hold one record of a name. An expired one that still stands there
+ * goes before another takes the name. */
+static mneme_status free_name(dict_work *w, dict_record *record) {
+  if (record == NULL || visible(w, record) != NULL) return MNEME_OK;
+  mneme_status status = take(w, record, MNEME_LOG_EXPIRED);
+  if (status == MNEME_OK) w->written.expired_count++;
+  return status;
+}
+
 static mneme_status create_record(dict_work *w, const mneme_record *input) {
   dict_head *head = &w->current->head;
   dict_record *r = dict_record_new(input, input->id, w->store->seed);
@@ -127,42 +141,25 @@ static mneme_status replace_record(dict_work *w, dict_record *old, const mneme_r
     return status;
   }
   status = put(w, r);
-  if (status != MNEME_OK) return status;
-  return add_ref(w, r, input, false);
-}
-
-/* Turns *record into NULL when it has expired: what can't be seen owns no name,
- * so it goes, to let another have it. */
-static mneme_status free_name(dict_work *w, dict_record **record) {
-  if (*record == NULL || dict_session_shows(w->current, *record, w->now_us)) return MNEME_OK;
-  mneme_status status = take(w, *record, MNEME_LOG_EXPIRED);
-  if (status != MNEME_OK) return status;
-  w->written.expired_count++;
-  *record = NULL;
-  return MNEME_OK;
+  return status == MNEME_OK ? add_ref(w, r, input, false) : status;
 }
 
 static mneme_status append_one(dict_work *w, const mneme_record *input,
                                mneme_on_conflict on_conflict) {
   if (!dict_record_fits(input)) return MNEME_TOO_BIG;
-  dict_record *by_id = dict_session_by_id(w->current, input->id, w->store->seed);
-  mneme_status status = free_name(w, &by_id);
-  if (status != MNEME_OK) return status;
-  dict_record *by_key = dict_session_by_key(w->current, input->key, w->store->seed);
-  status = free_name(w, &by_key);
-  if (status != MNEME_OK) return status;
-
+  dict_record *id_owner = dict_session_by_id(w->current, input->id, w->store->seed);
+  dict_record *key_owner = dict_session_by_key(w->current, input->key, w->store->seed);
+  dict_record *by_id = visible(w, id_owner), *by_key = visible(w, key_owner);
   dict_record *found = by_id != NULL ? by_id : by_key;
-  if (found == NULL) return create_record(w, input);
   if (by_key != NULL && by_key != found) return MNEME_EXISTS;
-  switch (on_conflict) {
-    case MNEME_CONFLICT_SKIP:
-      return add_ref(w, found, input, false);
-    case MNEME_CONFLICT_REPLACE:
-      return replace_record(w, found, input);
-    default:
-      return MNEME_EXISTS;
-  }
+  if (found != NULL && on_conflict == MNEME_CONFLICT_SKIP) return add_ref(w, found, input, false);
+  if (found != NULL && on_conflict != MNEME_CONFLICT_REPLACE) return MNEME_EXISTS;
+
+  mneme_status status = free_name(w, key_owner);
+  if (status == MNEME_OK && found == NULL && id_owner != key_owner)
+    status = free_name(w, id_owner); /* a replaced record keeps its own id */
+  if (status != MNEME_OK) return status;
+  return found != NULL ? replace_record(w, found, input) : create_record(w, input);
 }
 
 static mneme_status append(dict_work *w, const mneme_step *step) {
@@ -177,23 +174,22 @@ static mneme_status put_step(dict_work *w, const mneme_step *step) {
   if (!dict_record_fits(input)) return MNEME_TOO_BIG;
   if (w->current == NULL) return MNEME_NOT_FOUND;
   dict_record *old = dict_spine_get(&w->current->spine, input->sequence);
-  if (old == NULL || !dict_session_shows(w->current, old, w->now_us)) return MNEME_NOT_FOUND;
+  if (visible(w, old) == NULL) return MNEME_NOT_FOUND;
   if (step->expected_revision >= 0 && step->expected_revision != old->revision) {
     w->conflict_revision = old->revision;
     return MNEME_CONFLICT;
   }
   dict_record *by_key = dict_session_by_key(w->current, input->key, w->store->seed);
-  mneme_status status = free_name(w, &by_key);
-  if (status != MNEME_OK) return status;
-  if (by_key != NULL && by_key != old) return MNEME_EXISTS;
-  return replace_record(w, old, input);
+  if (visible(w, by_key) != NULL && by_key != old) return MNEME_EXISTS;
+  mneme_status status = free_name(w, by_key);
+  return status == MNEME_OK ? replace_record(w, old, input) : status;
 }
 
 /* --- The REMOVE steps ----------------------------------------------------- */
 
 /* Removes it, when it is there and live. */
 static mneme_status remove_one(dict_work *w, dict_record *record) {
-  if (record == NULL || !dict_session_shows(w->current, record, w->now_us)) return MNEME_OK;
+  if (visible(w, record) == NULL) return MNEME_OK;
   mneme_status status = take(w, record, MNEME_LOG_DELETED);
   if (status != MNEME_OK) return status;
   w->written.removed_count++;
@@ -291,6 +287,7 @@ static mneme_status touch(dict_work *w, const mneme_step *step) {
  * none. One that this commit made is simply forgotten. */
 static mneme_status drop(dict_work *w) {
   w->written.removed_count += dict_session_count(w->current, w->now_us).memories;
+  w->written.expired_count = 0; /* whatever had expired went with the rest */
   w->current = NULL;
   w->wrote = w->set = false;
   return MNEME_OK;
