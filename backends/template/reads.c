@@ -40,6 +40,14 @@ static void template_request_get(mneme_backend *store, const mneme_call *call,
   free(copy);
 }
 
+/* DUTY [C-05]: whatever looks at many things asks, every MNEME_SCAN_CHECK of them,
+ * whether anybody still waits. False = no, and *ret_status says so. */
+static bool is_wanted(const mneme_call *call, int64_t *looked, mneme_status *ret_status) {
+  if (++*looked % MNEME_SCAN_CHECK != 0 || !mneme_call_expired(call)) return true;
+  *ret_status = MNEME_TIMEOUT;
+  return false;
+}
+
 /* A read under way. */
 typedef struct walk {
   const mneme_call *call;
@@ -53,11 +61,7 @@ typedef struct walk {
 /* Shows one record to the reader; false = no more. */
 static bool show(walk *scan, const mneme_record *r, mneme_status *ret_status) {
   const mneme_read *read = scan->read;
-  /* DUTY [C-05]: ask whether anybody still waits. */
-  if (++scan->looked % MNEME_SCAN_CHECK == 0 && mneme_call_expired(scan->call)) {
-    *ret_status = MNEME_TIMEOUT;
-    return false;
-  }
+  if (!is_wanted(scan->call, &scan->looked, ret_status)) return false;
   if (!is_live(scan->session, r, scan->call->now_us)) return true;
   scan->bytes += mneme_rule_bytes(r);
   if (read->byte_limit > 0 && scan->bytes > read->byte_limit && scan->emitted > 0) return false;
@@ -168,6 +172,7 @@ static void template_session_list(mneme_backend *store, const mneme_call *call,
                                   const mneme_session_list *list, mneme_header_fn emit,
                                   mneme_done_fn done, void *ctx) {
   size_t count = 0, all = 0;
+  int64_t looked = 0;
   mneme_status status = MNEME_OK;
   pthread_mutex_lock(&store->lock);
   for (const session *s = store->sessions; s != NULL; s = s->next) all++;
@@ -175,11 +180,14 @@ static void template_session_list(mneme_backend *store, const mneme_call *call,
   if (found == NULL) {
     status = MNEME_NO_MEMORY;
   } else {
-    for (session *s = store->sessions; s != NULL; s = s->next)
+    for (session *s = store->sessions; s != NULL && is_wanted(call, &looked, &status);
+         s = s->next)
       if (is_listed(list, s, call->now_us)) found[count++] = s;
+    if (status != MNEME_OK) count = 0;
     qsort(found, count, sizeof *found,
           list->order == MNEME_SESSIONS_BY_UPDATE ? compare_updates : compare_ids);
     for (size_t i = 0; i < count && (int64_t)i < list->limit; i++) {
+      if (!is_wanted(call, &looked, &status)) break;
       mneme_header header = header_at(found[i], call->now_us);
       if (emit(&header, ctx) != 0) break;
     }
@@ -203,6 +211,7 @@ static void template_changes(mneme_backend *store, const mneme_call *call, mneme
   cursor after = {store->id, 0}, next = {store->id, 0};
   mneme_status status = MNEME_OK;
   bool enough = false;
+  int64_t looked = 0;
   pthread_mutex_lock(&store->lock);
   next.stamp = store->stamp;
   if (from.size == sizeof after) memcpy(&after, from.data, sizeof after);
@@ -211,18 +220,22 @@ static void template_changes(mneme_backend *store, const mneme_call *call, mneme
     status = MNEME_COMPACTED;
   for (const session *s = store->sessions; status == MNEME_OK && s != NULL && !enough;
        s = s->next) {
+    if (!is_wanted(call, &looked, &status)) break;
     if (s->stamp <= after.stamp || !mneme_bytes_equal(s->header->ns, ns)) continue;
     mneme_header header = header_at(s, call->now_us);
     header.deleted = has_lapsed(s, call->now_us);
     enough = emit(&header, ctx) != 0;
   }
   for (const tombstone *t = store->oldest; status == MNEME_OK && t != NULL && !enough;
-       t = t->next)
+       t = t->next) {
+    if (!is_wanted(call, &looked, &status)) break;
     if (t->stamp > after.stamp && mneme_bytes_equal(t->header->ns, ns))
       enough = emit(t->header, ctx) != 0;
+  }
   pthread_mutex_unlock(&store->lock);
-  mneme_bytes none = {0};
-  done(status, status == MNEME_OK ? mneme_bytes_of((const char *)&next, sizeof next) : none, ctx);
+  /* Whoever has stopped early is told all of it again. */
+  mneme_bytes none = {0}, to = mneme_bytes_of((const char *)&next, sizeof next);
+  done(status, status != MNEME_OK ? none : enough ? from : to, ctx);
 }
 
 /* --- Upkeep --------------------------------------------------------------- */
@@ -237,22 +250,28 @@ static bool is_due(const session *s, int64_t now_us) {
 /* Asked every second: in a real engine an index, so that nothing due costs nothing. */
 static void template_due(mneme_backend *store, const mneme_call *call, int64_t limit,
                          mneme_header_fn emit, mneme_done_fn done, void *ctx) {
+  mneme_status status = MNEME_OK;
+  int64_t looked = 0;
   pthread_mutex_lock(&store->lock);
   for (const session *s = store->sessions; s != NULL && limit > 0; s = s->next) {
+    if (!is_wanted(call, &looked, &status)) break;
     if (!is_due(s, call->now_us)) continue;
     mneme_header header = header_at(s, call->now_us);
     limit--;
     if (emit(&header, ctx) != 0) break;
   }
   pthread_mutex_unlock(&store->lock);
-  done(MNEME_OK, ctx);
+  done(status, ctx);
 }
 
 static void template_stats(mneme_backend *store, const mneme_call *call, mneme_bytes ns,
                            mneme_bytes name, mneme_stats_fn done, void *ctx) {
   mneme_stats stats = {0};
+  mneme_status status = MNEME_OK;
+  int64_t looked = 0;
   pthread_mutex_lock(&store->lock);
   for (const session *s = store->sessions; s != NULL; s = s->next) {
+    if (!is_wanted(call, &looked, &status)) break;
     if (has_lapsed(s, call->now_us) || !mneme_bytes_equal(s->header->ns, ns)) continue;
     if (name.size != 0 && !mneme_bytes_equal(s->header->session, name)) continue;
     mneme_header header = header_at(s, call->now_us);
@@ -262,7 +281,7 @@ static void template_stats(mneme_backend *store, const mneme_call *call, mneme_b
     stats.byte_count += header.byte_count;
   }
   pthread_mutex_unlock(&store->lock);
-  done(MNEME_OK, &stats, ctx);
+  done(status, &stats, ctx);
 }
 
 /* Whether the store answers. Ask your database for nothing much here. */
