@@ -25,6 +25,11 @@ def pytest_configure(config):
     )
 
 
+def pytest_collection_finish(session):
+    if not harness.MNEMED.exists() and not session.config.option.collectonly:
+        pytest.exit("there is no %s: run make" % harness.MNEMED, 2)
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
     """The server that most tests share: no config at all."""

@@ -58,7 +58,6 @@ class Server:
         self.lines = []
         self.stopped = None
         self._new_line = threading.Condition()
-        assert MNEMED.exists(), "there is no %s: run make" % MNEMED
         command = [str(MNEMED), "--log-format", "json"]
         if config is not None:
             path = self.folder / "mneme.yaml"

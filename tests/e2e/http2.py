@@ -55,8 +55,8 @@ class Connection:
     def close(self):
         self.socket.close()
 
-    def start(self, path, message, headers=()):
-        """Sends a whole unary call; returns its stream."""
+    def open(self, path, headers=()):
+        """Sends the headers of a call; returns its stream."""
         stream = self.next_stream
         self.next_stream += 2
         block = b"".join(
@@ -71,11 +71,18 @@ class Connection:
             ]
             + list(headers)
         )
+        self.socket.sendall(frame(HEADERS, END_HEADERS, stream, block))
+        return stream
+
+    def send(self, stream, message):
+        """Sends a call's only message."""
         body = b"\x00" + struct.pack(">I", len(message)) + message
-        self.socket.sendall(
-            frame(HEADERS, END_HEADERS, stream, block)
-            + frame(DATA, END_STREAM, stream, body)
-        )
+        self.socket.sendall(frame(DATA, END_STREAM, stream, body))
+
+    def start(self, path, message, headers=()):
+        """Sends a whole unary call; returns its stream."""
+        stream = self.open(path, headers)
+        self.send(stream, message)
         return stream
 
     def read_frame(self):

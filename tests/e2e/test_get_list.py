@@ -64,7 +64,7 @@ def test_get_wants_at_least_one_name(client):
 
 @pytest.mark.parametrize("field", ["ids", "keys"])
 def test_get_refuses_an_empty_name(client, field):
-    with refused("INVALID_ARGUMENT", "REQUIRED", field + "[1]"):
+    with refused("INVALID_ARGUMENT", "INVALID_VALUE", field):
         client.GetMemories(session="s", **{field: ["a", ""]})
 
 

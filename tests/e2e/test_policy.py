@@ -402,6 +402,37 @@ def test_a_sessions_ttl_counts_from_its_last_append(client):
     assert (again.revision, again.last_sequence) == (1, 1)
 
 
+def test_a_ttl_is_in_force_from_the_commit_that_sets_it(client):
+    """Not from the next one on: nothing might ever be appended again."""
+    client.append("s", "x")
+    assert not client.session("s").HasField("expire_time")
+    client.UpdateSession(
+        session="s", policy=pb.SessionPolicy(ttl=duration(1000))
+    )
+    session = client.session("s")
+    (memory,) = client.list("s")
+    assert micros(session.expire_time) == micros(memory.create_time) + 10**9
+    client.UpdateSession(
+        session="s", policy=pb.SessionPolicy(ttl=duration(2000))
+    )
+    session = client.session("s")
+    assert (
+        micros(session.expire_time) == micros(memory.create_time) + 2 * 10**9
+    )
+    # And without one the session lives on.
+    client.UpdateSession(session="s", update_mask={"paths": ["policy"]})
+    assert not client.session("s").HasField("expire_time")
+
+
+def test_a_max_age_is_in_force_from_the_commit_that_sets_it(client):
+    client.append("s", "old", pb.Memory(content="pinned", pinned=True))
+    client.UpdateSession(
+        session="s", policy=pb.SessionPolicy(max_age=duration(0.2))
+    )
+    gone_at(client, "old")
+    assert survivors(client) == ["pinned"]
+
+
 def test_expired_memories_make_room_before_others_are_evicted(client):
     create(client, max_memories=2)
     client.append("s", "keep", pb.Memory(content="x", ttl=duration(0.3)))

@@ -162,7 +162,8 @@ def test_G2_four_mebibytes_of_empty_entries(client, server):
     empty = b"\x0a\x00" * (2 << 20)
     before = server.memory("VmHWM")
     for data, field in (
-        (with_metadata(empty[: (4 << 20) - 64]), "memories[0].metadata"),
+        (with_metadata(empty[: (4 << 20) - 64]), "memories[0]"),
+        (with_metadata(empty[: (1 << 20)]), "memories[0].metadata"),
         (b"\x1a\x00" * ((2 << 20) - 8), "memories"),
         (b"\x42\x00" * ((2 << 20) - 8), "delete_keys"),
     ):
@@ -375,43 +376,64 @@ def test_G7_tokens_of_random_bytes(client):
 # ---- G8: deadlines ----------------------------------------------------------
 
 
+def writes_of(client, session):
+    """(method, bytes) of writes that would each make the session."""
+    memories = [pb.Memory(content="x")]
+    return [
+        (method, client.request(method, session=session, **fields))
+        for method, fields in (
+            ("AppendMemories", dict(memories=memories)),
+            ("CreateSession", {}),
+            ("ReplaceMemories", dict(memories=memories)),
+        )
+    ]
+
+
 @asan
 def test_G8_a_deadline_that_has_passed_begins_no_write(client, server):
     """The request leaves with its deadline behind it, which no gRPC client
     would send: nothing of it may be stored."""
     connection = http2.Connection(server.port, PATIENCE)
-    item = client.item("s", "x", request_id="r").SerializeToString()
-    writes = [
-        ("AppendMemories", item),
-        (
-            "CreateSession",
-            client.request("CreateSession", session="s").SerializeToString(),
-        ),
-        (
-            "ReplaceMemories",
-            client.request(
-                "ReplaceMemories", session="s", memories=[{"content": "x"}]
-            ).SerializeToString(),
-        ),
-    ]
     streams = [
-        connection.start(path(method), data, [("grpc-timeout", "1n")])
-        for _ in range(20)
-        for method, data in writes
+        connection.start(
+            path(method),
+            request.SerializeToString(),
+            [("grpc-timeout", timeout)],
+        )
+        for timeout in ("0n", "0u", "0m", "0S")
+        for _ in range(10)
+        for method, request in writes_of(client, "s")
     ]
     connection.finish(streams)
-    connection.close()
     # Whatever was begun would be done by now: this comes after it in line.
     assert client.append("other", "y").session.revision == 1
     with refused("NOT_FOUND", "SESSION_NOT_FOUND"):
         client.GetSession(session="s")
     # And the same bytes with time to spare are stored.
-    connection = http2.Connection(server.port, PATIENCE)
+    method, request = writes_of(client, "s")[0]
     connection.finish(
-        [connection.start(path("AppendMemories"), item, [("grpc-timeout", "9S")])]
+        [
+            connection.start(
+                path(method), request.SerializeToString(), [("grpc-timeout", "9S")]
+            )
+        ]
     )
     connection.close()
     assert client.texts("s") == ["x"]
+
+
+@asan
+def test_G8_a_deadline_that_passes_on_the_way_begins_no_write(client, server):
+    """The headers arrive in time, the message only after the deadline."""
+    connection = http2.Connection(server.port, PATIENCE)
+    for method, request in writes_of(client, "s"):
+        stream = connection.open(path(method), [("grpc-timeout", "20m")])
+        connection.finish([stream])  # the server ends it: time has run out
+        connection.send(stream, request.SerializeToString())
+    connection.close()
+    assert client.append("other", "y").session.revision == 1
+    with refused("NOT_FOUND", "SESSION_NOT_FOUND"):
+        client.GetSession(session="s")
 
 
 @asan
