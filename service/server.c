@@ -1,6 +1,6 @@
 /* The life of a server.
  *
- *   registry ─▶ page keys ─▶ pool ─▶ transport ─▶ sweeper ─▶ wait for a signal
+ *   registry ─▶ page keys ─▶ pool ─▶ admin ─▶ transport ─▶ sweeper ─▶ wait for a signal
  *                                                               │
  *   close  ◀── pool drain ◀── transport drain ◀── sweeper stop ◀┘
  *
@@ -17,6 +17,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "admin/admin.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "rpc/calls.h"
@@ -30,8 +31,9 @@ typedef struct server {
   const config *config;
   service service;
   sweep *sweep;
+  admin *admin;
   transport *transport;
-  transport_method methods[CALLS_METHODS_MAX];
+  transport_method methods[CALLS_METHODS_MAX + ADMIN_METHODS];
   transport_options options;
   arena busy_arena; /* what options.busy points to */
 } server;
@@ -202,10 +204,31 @@ static void fill_options(server *s) {
     o->listen[i] = c->listen[i];
 }
 
+static bool set_backend_health(server *s, const registry_backend *b) {
+  char name[8 + CONFIG_NAME_MAX + 1];
+  snprintf(name, sizeof name, "backend/%s", b->name);
+  return admin_set_health(s->admin, name, registry_get_health(b).state == REGISTRY_SERVING);
+}
+
+/* SERVING from the start for the process, even when an engine is down: else one
+ * engine's failure would make an orchestrator kill every server. */
+static bool open_admin(server *s) {
+  registry *r = s->service.registry;
+  s->admin = admin_new();
+  bool ok = s->admin != NULL && admin_set_health(s->admin, "", true) &&
+            admin_set_health(s->admin, "mneme.v1.MemoryBackend", true);
+  for (size_t i = 0; ok && i < registry_count(r); i++)
+    ok = set_backend_health(s, registry_at(r, i));
+  if (!ok)
+    log_event(LOG_ERROR, "cannot set up health and reflection", log_end());
+  return ok;
+}
+
 static bool open_transport(server *s) {
   char text[512];
   fill_options(s);
   size_t count = calls_methods(&s->service, s->methods);
+  count += admin_methods(s->admin, s->methods + count);
   s->transport = transport_open(&s->options, s->methods, count, text, sizeof text);
   if (s->transport == NULL)
     log_event(LOG_ERROR, "cannot listen", log_text("error", text), log_end());
@@ -213,9 +236,8 @@ static bool open_transport(server *s) {
 }
 
 static void on_health(const registry_backend *b, registry_health health, void *ctx) {
-  (void)b;
   (void)health;
-  (void)ctx;
+  set_backend_health(ctx, b);
 }
 
 static bool open_sweep(server *s) {
@@ -243,6 +265,8 @@ static void log_serving(const server *s) {
 
 static void server_close(server *s) {
   sweep_stop(s->sweep);
+  if (s->admin != NULL)
+    admin_shut_down(s->admin);
   if (s->transport != NULL)
     transport_drain(s->transport);
   if (s->service.pool != NULL)
@@ -250,6 +274,7 @@ static void server_close(server *s) {
   sweep_close(s->sweep);
   if (s->transport != NULL)
     transport_close(s->transport);
+  admin_free(s->admin);
   pool_close(s->service.pool);
   registry_close(s->service.registry);
   plans_close(s->service.plans);
@@ -276,7 +301,7 @@ int server_run(const config *c) {
   s.config = c;
   arena_init(&s.busy_arena, ARENA_BLOCK_BYTES);
   wire_init();
-  bool ok = open_registry(&s) && load_keys(&s) && open_pool(&s) && open_transport(&s) &&
+  bool ok = open_registry(&s) && load_keys(&s) && open_pool(&s) && open_admin(&s) && open_transport(&s) &&
             open_sweep(&s);
   if (ok) {
     log_serving(&s);
