@@ -1,9 +1,13 @@
-/* libyaml loads the whole document into one flat array of nodes, aliases being
- * references to one node. So what must hold for every node (size, depth, tags, no
- * NUL) is checked by walking that array: without recursion, and once per node
- * however often it is referred to. After that the parser walks by its schema,
- * which is a few levels deep: a circle of aliases ends where a mapping stands in
- * the place of a word.
+/* Two passes. The first only counts how deep the text is nested and stops at the
+ * limit: libyaml 0.2.5 takes time quadratic in the number of open brackets, half
+ * an hour for a mebibyte of them (measured).
+ *
+ * The second loads the document into libyaml's flat array of nodes, aliases being
+ * references to one node. So what must hold for every node (size, tags, no NUL)
+ * is checked by walking that array: without recursion, and once per node however
+ * often it is referred to. After that the parser walks by its schema, which is a
+ * few levels deep: a circle of aliases ends where a mapping stands in the place
+ * of a word.
  *
  * Errors are kept and sorted, because sections are read in an order of their own. */
 #include "config/reader.h"
@@ -200,56 +204,64 @@ static bool known_tag(const yaml_node_t *node) {
   return false;
 }
 
-/* Depth goes down the edges by which a node was first read: from a lower number
- * to a higher one. Edges back are aliases. */
-static void deepen(uint8_t *depths, size_t from, int to) {
-  if ((size_t)to > from && depths[to] <= depths[from])
-    depths[to] = (uint8_t)(depths[from] + 1);
+static bool check_node(reader *r, const yaml_node_t *node) {
+  if (!known_tag(node)) {
+    reader_error(r, node, "found the tag %.60s, expected no tags", (const char *)node->tag);
+    return false;
+  }
+  if (node->type != YAML_SCALAR_NODE)
+    return true;
+  if (node->data.scalar.length > CONFIG_SCALAR_MAX) {
+    reader_error(r, node, "found a text of %zu bytes, expected at most %d",
+                 node->data.scalar.length, CONFIG_SCALAR_MAX);
+    return false;
+  }
+  if (memchr(node->data.scalar.value, 0, node->data.scalar.length) != NULL) {
+    reader_error(r, node, "found a text with a NUL character in it");
+    return false;
+  }
+  return true;
 }
 
 static bool check_nodes(reader *r) {
-  size_t count = (size_t)(r->document.nodes.top - r->document.nodes.start);
-  uint8_t *depths = calloc(count + 1, 1); /* numbers of nodes count from 1 */
-  if (depths == NULL) {
-    reader_error(r, NULL, "there is no memory to check it");
+  for (const yaml_node_t *node = r->document.nodes.start; node < r->document.nodes.top; node++) {
+    if (!check_node(r, node))
+      return false;
+  }
+  return true;
+}
+
+/* The first pass: depth, before anything is built. */
+static bool check_depth(reader *r, const char *text, size_t size) {
+  yaml_parser_t p;
+  if (!yaml_parser_initialize(&p)) {
+    reader_error(r, NULL, "there is no memory to read it");
     return false;
   }
-  bool ok = true;
-  for (size_t i = 1; i <= count && ok; i++) {
-    const yaml_node_t *node = &r->document.nodes.start[i - 1];
-    ok = false;
-    if (depths[i] > CONFIG_DEPTH_MAX) {
-      reader_error(r, node, "nested more than %d levels deep", CONFIG_DEPTH_MAX);
+  yaml_parser_set_encoding(&p, YAML_UTF8_ENCODING);
+  yaml_parser_set_input_string(&p, (const unsigned char *)text, size);
+  int depth = 0;
+  bool ok = true, end = false;
+  while (ok && !end) {
+    yaml_event_t event;
+    if (!yaml_parser_parse(&p, &event)) {
+      report_syntax(r, &p, text, size);
+      ok = false;
       break;
     }
-    if (!known_tag(node)) {
-      reader_error(r, node, "found the tag %.60s, expected no tags", (const char *)node->tag);
-      break;
+    end = event.type == YAML_STREAM_END_EVENT;
+    if (event.type == YAML_SEQUENCE_START_EVENT || event.type == YAML_MAPPING_START_EVENT)
+      depth++;
+    else if (event.type == YAML_SEQUENCE_END_EVENT || event.type == YAML_MAPPING_END_EVENT)
+      depth--;
+    if (depth > CONFIG_DEPTH_MAX) {
+      error_at(r, event.start_mark.line + 1, event.start_mark.column + 1,
+               "nested more than %d levels deep", CONFIG_DEPTH_MAX);
+      ok = false;
     }
-    if (node->type == YAML_SCALAR_NODE) {
-      if (node->data.scalar.length > CONFIG_SCALAR_MAX) {
-        reader_error(r, node, "found a text of %zu bytes, expected at most %d",
-                     node->data.scalar.length, CONFIG_SCALAR_MAX);
-        break;
-      }
-      if (memchr(node->data.scalar.value, 0, node->data.scalar.length) != NULL) {
-        reader_error(r, node, "found a text with a NUL character in it");
-        break;
-      }
-    } else if (node->type == YAML_SEQUENCE_NODE) {
-      for (const yaml_node_item_t *item = node->data.sequence.items.start;
-           item < node->data.sequence.items.top; item++)
-        deepen(depths, i, *item);
-    } else if (node->type == YAML_MAPPING_NODE) {
-      for (const yaml_node_pair_t *pair = node->data.mapping.pairs.start;
-           pair < node->data.mapping.pairs.top; pair++) {
-        deepen(depths, i, pair->key);
-        deepen(depths, i, pair->value);
-      }
-    }
-    ok = true;
+    yaml_event_delete(&event);
   }
-  free(depths);
+  yaml_parser_delete(&p);
   return ok;
 }
 
@@ -272,6 +284,8 @@ bool reader_load(reader *r, const char *text, size_t size, const yaml_node_t **r
     reader_error(r, NULL, "has more than %d bytes", CONFIG_FILE_MAX);
     return false;
   }
+  if (!check_depth(r, text, size))
+    return false;
   yaml_parser_t p;
   if (!yaml_parser_initialize(&p)) {
     reader_error(r, NULL, "there is no memory to read it");
