@@ -82,6 +82,8 @@ static size_t decode(mneme_bytes text, uint8_t raw[RAW_MAX + 4]) {
 
 const char *page_token_make(arena *a, const page_key *key, const page_position *p) {
   uint8_t raw[RAW_MAX];
+  if (p->name.size > MNEME_SESSION_MAX)
+    return NULL;
   size_t size = FIXED_BYTES + p->name.size;
   raw[0] = VERSION;
   raw[1] = (uint8_t)p->kind;

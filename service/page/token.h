@@ -32,7 +32,7 @@ typedef struct page_position {
   mneme_bytes name;      /* key or session id of the last one returned */
 } page_position;
 
-/* NULL = no memory. */
+/* NULL = no memory, or a name that is longer than names are. */
 const char *page_token_make(arena *a, const page_key *key, const page_position *position);
 /* false = e is set: the token is not of this store, these arguments, or was
  * altered. */
