@@ -105,7 +105,7 @@ const mneme_write *cf_plain(const char *session) {
 void cf_request(mneme_write *write, const char *request_id, const char *body) {
   write->request_id = kept(request_id);
   memset(write->fingerprint, 0, sizeof write->fingerprint);
-  strncpy((char *)write->fingerprint, body, sizeof write->fingerprint);
+  memcpy(write->fingerprint, body, strnlen(body, sizeof write->fingerprint));
   if (write->window_us == 0) write->window_us = 3600 * CF_SECOND;
 }
 

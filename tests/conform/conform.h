@@ -58,6 +58,7 @@ typedef struct cf_state {
   cf_host hosts[CF_HOSTS_MAX];
   int host_count;
   int want_hosts;
+  bool late; /* every operation takes about a millisecond */
   uint64_t seed;
   _Atomic int64_t now_us; /* the clock of every call */
   mneme_bytes ns;         /* a namespace of this test alone */

@@ -246,6 +246,7 @@ int main(int argc, char **argv) {
     fprintf(stderr, "mneme-conform: %s\n", error);
     return 2;
   }
+  cf.late = args.late;
   if (args.late) cf.type = mneme_late_wrap(cf.type, 0, args.seed);
   printf("backend %s, hosts %d, seed %llu\n", cf.type->name, args.hosts,
          (unsigned long long)args.seed);

@@ -72,6 +72,7 @@ void cf_fail(const char *file, int line, const char *format, ...) {
   va_start(arguments, format);
   n += vsnprintf(text + n, sizeof text - (size_t)n, format, arguments);
   va_end(arguments);
+  /* Room for what the test was at. */
   if (n > (int)sizeof text - 1100) n = (int)sizeof text - 1100;
   if (context[0] != '\0')
     n += snprintf(text + n, sizeof text - (size_t)n, "\n  at %s", context);

@@ -108,6 +108,55 @@ TEST(c22_records_come_back_as_they_were, "C-22") {
   CHECK_INT(a->headers[0].byte_count, cf_record_size(&r));
 }
 
+static mneme_bytes filled(size_t size, int seed) {
+  char *data = cf_alloc(size);
+  for (size_t i = 0; i < size; i++) data[i] = (char)((int)i * 7 + seed);
+  return (mneme_bytes){data, size};
+}
+
+/* The limits of types.h are what a backend must be able to hold. */
+TEST(c22_everything_at_its_limit, "C-22 C-09") {
+  mneme_record r = {0};
+  r.id = filled(MNEME_ID_MAX, 1);
+  r.key = filled(MNEME_KEY_MAX, 2);
+  r.kind = filled(MNEME_ID_MAX, 3);
+  r.role = filled(MNEME_ID_MAX, 4);
+  r.author = filled(MNEME_ID_MAX, 5);
+  r.source = filled(MNEME_ID_MAX, 6);
+  r.body = filled(MNEME_BODY_MAX, 7);
+  r.token_count = INT32_MAX;
+  r.importance = 1;
+  r.has_importance = true;
+  mneme_on_conflict fail = MNEME_CONFLICT_FAIL;
+  mneme_step step = {.op = MNEME_STEP_APPEND};
+  step.records = &r;
+  step.on_conflict = &fail;
+  step.record_count = 1;
+  char ns[MNEME_NAMESPACE_MAX];
+  memset(ns, 'n', sizeof ns);
+  memcpy(ns, cf.ns.data, cf.ns.size < sizeof ns ? cf.ns.size : sizeof ns);
+  cf.ns = (mneme_bytes){cf_copy(ns, sizeof ns), sizeof ns};
+  mneme_write w = cf_write("");
+  w.session = filled(MNEME_SESSION_MAX, 8);
+  cf_request(&w, "r", "1");
+  w.request_id = filled(MNEME_ID_MAX, 9);
+  OK(cf_do(&w, 1, &step));
+  CHECK(OK(cf_do(&w, 1, &step))->written.deduplicated);
+  mneme_read read = cf_reading("");
+  read.session = w.session;
+  const mneme_record *g = OK(cf_read(&read))->records;
+  CHECK(cf_same(g->id, r.id) && cf_same(g->key, r.key) && cf_same(g->kind, r.kind));
+  CHECK(cf_same(g->role, r.role) && cf_same(g->author, r.author));
+  CHECK(cf_same(g->source, r.source) && cf_same(g->body, r.body));
+  CHECK_INT(OK(cf_session_get(cf.ns, w.session))->header.byte_count, cf_record_size(&r));
+  /* The largest batch. */
+  cf_rec *recs = cf_alloc(MNEME_BATCH_MAX * sizeof *recs);
+  for (int i = 0; i < MNEME_BATCH_MAX; i++) recs[i].id = cf_text("%d", i);
+  step = cf_step_append(MNEME_BATCH_MAX, recs);
+  CHECK_INT(OK(cf_do(cf_plain("batch"), 1, &step))->written.ref_count, MNEME_BATCH_MAX);
+  CHECK_INT(cf_header("batch").memory_count, MNEME_BATCH_MAX);
+}
+
 TEST(c29_fail_refuses_a_taken_id_or_key, "C-29 C-08") {
   DO_IN("s", APPEND(R(.id = "a", .key = "k"), R(.id = "b")));
   const char *before = cf_snapshot("s");

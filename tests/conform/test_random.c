@@ -15,6 +15,7 @@
 #include "model.h"
 
 #define OPERATIONS 10000
+#define LATE_OPERATIONS 1000 /* when each takes a millisecond */
 #define SESSIONS 6
 #define IDS_IN_USE 60
 #define KEYS_IN_USE 25
@@ -476,7 +477,8 @@ TEST_SLOW(model_agrees_with_ten_thousand_operations,
   r->m = model_new();
   r->f = cf_alloc(sizeof *r->f);
   r->f->ns = cf.ns;
-  for (int64_t i = 0; i < OPERATIONS; i++) {
+  int64_t operations = cf.late ? LATE_OPERATIONS : OPERATIONS;
+  for (int64_t i = 0; i < operations; i++) {
     cf_within("operation %lld, seed %llu", (long long)i, (unsigned long long)cf.seed);
     one_operation(r);
   }

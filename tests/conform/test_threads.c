@@ -181,6 +181,75 @@ TEST_SLOW(c19_scans_beside_eviction, "C-19 C-14", 4) {
   CHECK(cf_header("s").memory_count <= 1300);
 }
 
+/* Two sweepers at one session, as two servers have them: each expired memory is
+ * removed by one of them and stands in the log once. */
+static void expire_some(int index, void *arg) {
+  (void)index;
+  for (;;) {
+    cf_answer *a = DO_IN("s", EXPIRE(3));
+    int64_t count = a->written.expired_count;
+    if (count == 0) return;
+    atomic_fetch_add((_Atomic int64_t *)arg, count);
+  }
+}
+
+TEST(c34_two_sweepers_expire_once, "C-34") {
+  enum { COUNT = 200 };
+  cf_rec recs[COUNT];
+  for (int i = 0; i < COUNT; i++) recs[i] = R(.id = cf_text("%d", i), .ttl_us = 10);
+  mneme_step step = cf_step_append(COUNT, recs);
+  OK(cf_do(cf_plain("s"), 1, &step));
+  DO_IN("s", APPEND(R(.id = "stays")));
+  cf_tick(10);
+  _Atomic int64_t expired = 0;
+  cf_threads(3, expire_some, &expired);
+  CHECK_INT(atomic_load(&expired), COUNT);
+  CHECK_TEXT(cf_ids(cf_all("s")), "stays");
+  mneme_header h = cf_header("s");
+  cf_answer *log = OK(cf_log(cf_bytes("s"), &h.uid, 0));
+  bool seen[COUNT + 1] = {false};
+  int64_t logged = 0;
+  for (size_t i = 0; i < log->entry_count; i++)
+    for (int64_t q = log->entries[i].first; q <= log->entries[i].last; q++, logged++) {
+      CHECK(q >= 1 && q <= COUNT && !seen[q]);
+      seen[q] = true;
+    }
+  CHECK_INT(logged, COUNT);
+}
+
+/* Servers whose clocks differ: the session's times do not go back all the same. */
+static void append_and_update(int index, void *arg) {
+  (void)arg;
+  for (int i = 0; i < 60; i++) {
+    const char *id = cf_text("%d-%d", index, i / 2);
+    DO_IN("s", APPEND(R(.id = id, .policy = MNEME_CONFLICT_REPLACE)));
+    cf_tick(100);
+  }
+}
+
+TEST(c40_clocks_that_differ, "C-40 C-17") {
+  for (int i = 1; i < cf.host_count; i++) cf.hosts[i].skew_us = -3 * CF_SECOND;
+  cf_threads(4, append_and_update, NULL);
+  cf_answer *all = cf_all("s");
+  CHECK_INT(all->record_count, 120);
+  CHECK_INT(cf_header("s").revision, 240);
+  for (size_t i = 0; i < all->record_count; i++) {
+    CHECK_INT(all->records[i].sequence, i + 1);
+    CHECK(i == 0 || all->records[i].create_us >= all->records[i - 1].create_us);
+    CHECK(all->records[i].update_us > 0);
+  }
+  /* An update by the server that lags still raises update_us. */
+  for (int i = 0; i < 10; i++) {
+    const mneme_record *old = &cf_all("s")->records[0];
+    cf_opt.host = i % cf.host_count;
+    mneme_step step = PUT(1, old->revision, R(.id = "0-0"));
+    OK(cf_do(cf_plain("s"), 1, &step));
+    const mneme_record *now = &cf_all("s")->records[0];
+    CHECK(now->update_us > old->update_us);
+    CHECK_INT(now->create_us, old->create_us);
+  }
+}
+
 /* Everything at once on a few sessions: appends, drops, sweeps, trims, lists and a
  * follower, which in the end knows what is there. */
 typedef struct storm {
