@@ -421,6 +421,7 @@ static void compare_retry(run *r) {
   if (r->retry_count == 0) return;
   int kept = r->retry_count < RETRIES ? r->retry_count : RETRIES;
   mneme_write w = r->retries[cf_below(kept)];
+  w.new_uid = cf_new_uid(); /* a retry is another call, with a uid of its own */
   if (cf_chance(20)) w.fingerprint[cf_below(16)] ^= 0x55;
   if (cf_chance(50)) {
     mneme_written want;
