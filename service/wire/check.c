@@ -178,9 +178,15 @@ static bool malformed(const walk *w, const char *name) {
                        name);
 }
 
-static bool read_varint(const uint8_t **p, const uint8_t *end, uint64_t *ret) {
+/* A varint may be longer than it need be, up to a length that its reader knows:
+ * protobuf-c takes five bytes of a tag and of a length, as other libraries do. */
+#define VALUE_BYTES 10
+#define TAG_BYTES 5
+#define LENGTH_BYTES 5
+
+static bool read_varint(const uint8_t **p, const uint8_t *end, int bytes_max, uint64_t *ret) {
   uint64_t value = 0;
-  for (int shift = 0; shift < 70; shift += 7) {
+  for (int shift = 0; shift < 7 * bytes_max; shift += 7) {
     if (*p == end)
       return false;
     uint8_t byte = *(*p)++;
@@ -293,7 +299,7 @@ static bool check_field(const walk *w, const message_rules *m, const field_rules
   uint64_t value;
   switch (wire_type) {
   case 0:
-    return read_varint(p, end, &value) || malformed(w, m->descriptor->name);
+    return read_varint(p, end, VALUE_BYTES, &value) || malformed(w, m->descriptor->name);
   case 1:
   case 5: {
     size_t size = wire_type == 1 ? 8 : 4;
@@ -303,7 +309,7 @@ static bool check_field(const walk *w, const message_rules *m, const field_rules
     return check_fixed(w, f, c, *p - size);
   }
   default:
-    if (!read_varint(p, end, &value) || value > (uint64_t)(end - *p))
+    if (!read_varint(p, end, LENGTH_BYTES, &value) || value > (uint64_t)(end - *p))
       return malformed(w, m->descriptor->name);
     *p += value;
     return check_chunk(w, f, c, *p - value, (size_t)value, depth, scope);
@@ -321,7 +327,7 @@ static bool check_body(const walk *w, const message_rules *m, const uint8_t *dat
     return false;
   while (p < end) {
     uint64_t tag;
-    if (!read_varint(&p, end, &tag) || tag >> 3 == 0 || tag >> 32 != 0)
+    if (!read_varint(&p, end, TAG_BYTES, &tag) || tag >> 3 == 0 || tag >> 32 != 0)
       return malformed(w, m->descriptor->name);
     uint32_t number = (uint32_t)(tag >> 3);
     if (number >= CHECK_FIELDS_MAX || m->fields[number].field == NULL)
