@@ -43,11 +43,11 @@ dict_answer *dict_answer_new(const mneme_write *write, uint32_t hash, int64_t no
       .settings_revision = written->header.settings_revision,
       .last_sequence = written->header.last_sequence,
       .memory_count = written->header.memory_count,
-      .removed_count = written->removed_count,
-      .evicted_count = written->evicted_count,
-      .expired_count = written->expired_count,
-      .cost = (int64_t)size + 48, /* the allocator's, and its place in table and heap */
-      .ref_count = written->ref_count,
+      .removed_count = (uint32_t)written->removed_count,
+      .evicted_count = (uint32_t)written->evicted_count,
+      .expired_count = (uint32_t)written->expired_count,
+      .size = (uint32_t)size,
+      .ref_count = (uint32_t)written->ref_count,
   };
   atomic_init(&a->refs, 1);
   memcpy(a->fingerprint, write->fingerprint, sizeof a->fingerprint);
@@ -61,6 +61,15 @@ dict_answer *dict_answer_new(const mneme_write *write, uint32_t hash, int64_t no
     mneme_bytes_put(&at, ref->id);
   }
   return a;
+}
+
+/* The block, and about 48 bytes for the allocator's header and the places in
+ * table and heap. */
+int64_t dict_answer_cost(const dict_answer *answer) {
+  int64_t cost = (int64_t)answer->size + 48;
+  for (uint32_t i = 0; i < answer->removed_listed; i++)
+    cost += dict_record_cost(answer->removed[i]);
+  return cost;
 }
 
 dict_answer *dict_answer_ref_get(dict_answer *answer) {

@@ -179,9 +179,8 @@ static mneme_status prepare_end(dict_work *w, ending *e, const dict_name *name,
     if (e->answer == NULL || !dict_table_reserve(&w->shell->answers, 1) ||
         !dict_heap_reserve(&w->shell->answer_expiry, 1))
       return MNEME_NO_MEMORY;
-    for (size_t i = 0; i < e->removed_count; i++)
-      e->answer->cost += dict_record_cost(e->removed[i]);
-    e->charge += e->answer->cost;
+    for (size_t i = 0; i < e->removed_count; i++) e->charge += dict_record_cost(e->removed[i]);
+    e->charge += dict_answer_cost(e->answer);
   }
   if (w->store->bytes_max == 0) return MNEME_OK;
   e->charge -= cost_before;
@@ -225,7 +224,7 @@ static void finish(dict_work *w, ending *e) {
 
   if (e->answer != NULL) {
     e->answer->removed = e->removed;
-    e->answer->removed_listed = e->removed_count;
+    e->answer->removed_listed = (uint32_t)e->removed_count;
     dict_shell_remember(w->shard, shell, dict_answer_ref_get(e->answer));
   }
   if (s != NULL) {

@@ -228,22 +228,24 @@ typedef struct dict_answer_ref {
   bool created;
 } dict_answer_ref;
 
-/* Never changes once it is in a shell. One block, but for the removed records. */
+/* Never changes once it is in a shell. One block, but for the removed records.
+ * There is one for each append of the last hour, so every byte counts; no session
+ * holds more memories than a uint32_t counts. */
 typedef struct dict_answer {
   atomic_uint refs;
   uint32_t hash;
   uint32_t place; /* in its shell's heap */
+  uint32_t size;  /* of the block */
+  uint32_t ref_count;
   uint8_t request_id_size;
   bool existed, truncated;
+  uint32_t removed_count, evicted_count, expired_count;
+  uint32_t removed_listed;
   uint8_t fingerprint[16];
   mneme_uid uid;
   int64_t expire_us;
   int64_t revision, settings_revision, last_sequence, memory_count;
-  int64_t removed_count, evicted_count, expired_count;
   dict_record **removed; /* owned */
-  size_t removed_listed;
-  int64_t cost;
-  size_t ref_count;
   dict_answer_ref ref[]; /* then the request_id, then the ids */
 } dict_answer;
 
@@ -252,6 +254,7 @@ extern const dict_heap_kind dict_by_answer_expiry;
 /* Without `removed`, which the caller moves in when nothing can fail any more. */
 dict_answer *dict_answer_new(const mneme_write *write, uint32_t hash, int64_t now_us,
                              const mneme_written *written);
+int64_t dict_answer_cost(const dict_answer *answer); /* of memory, about */
 dict_answer *dict_answer_ref_get(dict_answer *answer);
 void dict_answer_unref(dict_answer *answer);
 bool dict_answer_is(const void *answer, const void *bytes); /* has this request_id */

@@ -133,7 +133,7 @@ int64_t dict_shell_trim(mneme_backend *store, dict_shell *shell, int64_t now_us,
     if (answer == NULL || answer->expire_us > now_us) break;
     dict_heap_remove(&shell->answer_expiry, &dict_by_answer_expiry, answer);
     dict_table_remove(&shell->answers, answer->hash, answer);
-    dict_store_charge(store, -answer->cost);
+    dict_store_charge(store, -dict_answer_cost(answer));
     dict_answer_unref(answer);
   }
   if (gone != 0) dict_table_shrink(&shell->answers);
