@@ -315,7 +315,7 @@ def gone_at(client, *contents):
     def gone():
         return not set(contents) & set(client.texts("s"))
 
-    wait_for("expiry", gone)
+    wait_for("expiry", gone, 15)
     return time.time()
 
 
