@@ -21,6 +21,10 @@ static uint32_t crc_add(uint32_t crc, const void *data, size_t size) {
   return crc32_iscsi((unsigned char *)data, (int)size, crc); /* reads only */
 }
 
+uint32_t record_crc32c(const void *data, size_t size) {
+  return ~crc_add(0xFFFFFFFFu, data, size);
+}
+
 static size_t put64(uint8_t *out, uint64_t value) {
   for (int i = 0; i < 8; i++)
     out[i] = (uint8_t)(value >> (8 * i));

@@ -28,6 +28,9 @@ void record_seal(mneme_record *r);
 /* MNEME_OK and the payload, or MNEME_CORRUPT. */
 mneme_status record_open(const mneme_record *r, mneme_bytes *ret_payload);
 
+/* The checksum alone, for other bytes that a backend keeps. */
+uint32_t record_crc32c(const void *data, size_t size);
+
 /* (13 * words + 9) / 10, where words are separated by ASCII white space. */
 int64_t record_count_tokens(const char *text, size_t size);
 

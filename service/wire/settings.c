@@ -1,17 +1,23 @@
 /* Policy, labels and metadata of a session: on the wire, and as the bytes that a
  * backend keeps beside it.
  *
- *   settings = version (1 byte) | canonical protobuf of the fields policy, labels
- *              and metadata of mneme.v1.Session
+ *   settings = version (1 byte) | CRC-32C of the rest (4, little-endian) |
+ *              canonical protobuf of the fields policy, labels and metadata of
+ *              mneme.v1.Session
+ *
+ * The checksum is there because protobuf that is cut between two fields is
+ * protobuf still, and a policy that has lost a field evicts.
  *
  * Settings in which nothing is set are stored as no bytes at all, so that a
  * session without an override costs nothing and needs no look-up (see
  * mneme_plan.settings_revision). */
 #include <stdlib.h>
 
+#include "record/record.h"
 #include "wire/settings.h"
 
 #define SETTINGS_VERSION 1
+#define SETTINGS_PREFIX 5 /* bytes of version and checksum */
 
 /* --- Policy -------------------------------------------------------------- */
 
@@ -175,12 +181,15 @@ bool wire_pack_settings(const wire_settings *s, arena *a, mneme_bytes *ret_bytes
   *ret_bytes = mneme_bytes_of(NULL, 0);
   if (size == 0)
     return true;
-  uint8_t *out = arena_alloc(a, 1 + size);
+  uint8_t *out = arena_alloc(a, SETTINGS_PREFIX + size);
   if (out == NULL)
     return error_no_memory(e);
+  protobuf_c_message_pack(&m.base, out + SETTINGS_PREFIX);
+  uint32_t crc = record_crc32c(out + SETTINGS_PREFIX, size);
   out[0] = SETTINGS_VERSION;
-  protobuf_c_message_pack(&m.base, out + 1);
-  *ret_bytes = mneme_bytes_of((const char *)out, 1 + size);
+  for (int i = 0; i < 4; i++)
+    out[1 + i] = (uint8_t)(crc >> (8 * i));
+  *ret_bytes = mneme_bytes_of((const char *)out, SETTINGS_PREFIX + size);
   return true;
 }
 
@@ -188,9 +197,16 @@ Mneme__V1__Session *wire_open_settings(mneme_bytes bytes, arena *a) {
   ProtobufCAllocator allocator = wire_allocator(a);
   if (bytes.size == 0)
     return mneme__v1__session__unpack(&allocator, 0, (const uint8_t *)"");
-  if (bytes.data[0] != SETTINGS_VERSION)
+  const uint8_t *in = (const uint8_t *)bytes.data;
+  if (bytes.size < SETTINGS_PREFIX || in[0] != SETTINGS_VERSION)
     return NULL;
-  return mneme__v1__session__unpack(&allocator, bytes.size - 1, (const uint8_t *)bytes.data + 1);
+  size_t size = bytes.size - SETTINGS_PREFIX;
+  uint32_t crc = 0;
+  for (int i = 0; i < 4; i++)
+    crc |= (uint32_t)in[1 + i] << (8 * i);
+  if (crc != record_crc32c(in + SETTINGS_PREFIX, size))
+    return NULL;
+  return mneme__v1__session__unpack(&allocator, size, in + SETTINGS_PREFIX);
 }
 
 bool wire_read_settings(mneme_bytes bytes, arena *a, wire_settings *ret) {

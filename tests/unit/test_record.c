@@ -105,6 +105,18 @@ static void the_slow_crc_is_castagnolis(void **state) {
   assert_true(~slow_add(UINT32_MAX, zeroes, 32) == 0x8A9136AAu);
 }
 
+static void the_fast_crc_is_the_slow_one(void **state) {
+  (void)state;
+  assert_true(record_crc32c("123456789", 9) == 0xE3069283u);
+  assert_true(record_crc32c(NULL, 0) == 0);
+  uint8_t bytes[300];
+  for (size_t i = 0; i < sizeof bytes; i++)
+    bytes[i] = (uint8_t)(i * i);
+  for (size_t from = 0; from < 9; from++)
+    for (size_t size = 0; size + from <= sizeof bytes; size++)
+      assert_true(record_crc32c(bytes + from, size) == ~slow_add(UINT32_MAX, bytes + from, size));
+}
+
 static void a_record_goes_round(void **state) {
   (void)state;
   static const size_t sizes[] = {0, 1, 2, 7, 8, 9, 63, 64, 65, 1000, 1572864};
@@ -278,6 +290,7 @@ static void tokens_are_counted_by_words(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(the_slow_crc_is_castagnolis),
+      cmocka_unit_test(the_fast_crc_is_the_slow_one),
       cmocka_unit_test_setup_teardown(a_record_goes_round, begin, end),
       cmocka_unit_test_setup_teardown(the_checksum_is_that_of_the_layout, begin, end),
       cmocka_unit_test_setup_teardown(each_covered_field_changes_the_checksum, begin, end),
