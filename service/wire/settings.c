@@ -106,15 +106,20 @@ pb_policy *wire_policy_out(const policy *from, arena *a) {
   COUNT_OUT(p, from, keep_system, POLICY_KEEP_SYSTEM, KEEP_SYSTEM)
   if (policy_has(from, POLICY_EVICTION))
     p->eviction = (Mneme__V1__Eviction)from->eviction;
-  if (policy_has(from, POLICY_MAX_AGE))
-    p->max_age = wire_duration_out(from->max_age_us, a);
-  if (policy_has(from, POLICY_TTL))
-    p->ttl = wire_duration_out(from->ttl_us, a);
-  if (policy_has(from, POLICY_IDEMPOTENCY_WINDOW))
-    p->idempotency_window = wire_duration_out(from->window_us, a);
+  if (policy_has(from, POLICY_MAX_AGE) && !(p->max_age = wire_duration_out(from->max_age_us, a)))
+    return NULL;
+  if (policy_has(from, POLICY_TTL) && !(p->ttl = wire_duration_out(from->ttl_us, a)))
+    return NULL;
+  if (policy_has(from, POLICY_IDEMPOTENCY_WINDOW) &&
+      !(p->idempotency_window = wire_duration_out(from->window_us, a)))
+    return NULL;
   if (policy_has(from, POLICY_DEFAULT_KIND)) {
     p->_default_kind_case = MNEME__V1__SESSION_POLICY___DEFAULT_KIND_DEFAULT_KIND;
-    p->default_kind = wire_string(a, from->default_kind);
+    /* A copy when it is empty, too: protobuf-c takes its own empty string in a
+     * oneof for one that is not set. */
+    p->default_kind = arena_copy(a, from->default_kind.data, from->default_kind.size);
+    if (p->default_kind == NULL)
+      return NULL;
   }
   return p;
 }
