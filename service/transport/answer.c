@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "transport/core.h"
 
 #define DETAILS_KEY "grpc-status-details-bin" /* raw bytes; the core encodes them */
@@ -97,7 +98,8 @@ void batch_start(grpc_call *call, const grpc_op *ops, size_t count, tag *g) {
   TAG_PUBLISH(g);
   grpc_call_error error = grpc_call_start_batch(call, ops, count, g, NULL);
   if (error != GRPC_CALL_OK) {
-    fprintf(stderr, "transport: the core refused a batch: %s\n", grpc_call_error_to_string(error));
+    log_event(LOG_ERROR, "the gRPC core refused a batch",
+              log_text("error", grpc_call_error_to_string(error)), log_end());
     abort();
   }
 }

@@ -7,14 +7,19 @@
  * core keeps a global graph of lock orders, which costs time on each call (see
  * README.md for the figure). The switch is public C++ API without a C name, so
  * it is looked up by its mangled one; where it is absent (another build of the
- * core), nothing needs to be switched off. */
+ * core), nothing needs to be switched off.
+ *
+ * Logs: the core writes lines of its own to standard error, with texts of peers
+ * in them. They take the way of ours, where they are escaped. */
 #include <dlfcn.h>
+#include <grpc/support/log.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/resource.h>
 
+#include "base/log.h"
 #include "transport/core.h"
 
 /* absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle) */
@@ -38,7 +43,19 @@ static void deadlock_detection_off(void) {
   set_mode(ABSL_IGNORE);
 }
 
+/* What the core calls an error is mostly a peer's. */
+static void core_log(gpr_log_func_args *args) {
+  log_level level = args->severity == GPR_LOG_SEVERITY_ERROR ? LOG_WARN : LOG_DEBUG;
+  if (!log_enabled(level))
+    return;
+  const char *file = strrchr(args->file, '/');
+  log_event(level, "the gRPC core reports", log_text("text", args->message),
+            log_text("file", file != NULL ? file + 1 : args->file), log_int("line", args->line),
+            log_end());
+}
+
 static void prepare_once(void) {
+  gpr_set_log_function(core_log);
   descriptors_raise();
   deadlock_detection_off();
   signal(SIGPIPE, SIG_IGN);

@@ -66,7 +66,8 @@ typedef struct transport_stream_ops {
   void (*open)(transport_stream *s, void *ctx);
   /* The message that was asked for; bytes are valid during the call only. */
   void (*message)(transport_stream *s, const uint8_t *data, size_t size);
-  /* Instead of a message: the client sends no more. */
+  /* Instead of a message: the client sends no more. When the client was cut off,
+   * this may come just before closed: the core does not tell them apart. */
   void (*half_close)(transport_stream *s);
   /* The last send has been taken by flow control: the next may go. */
   void (*writable)(transport_stream *s);
@@ -105,6 +106,7 @@ const char *transport_call_header(const transport_call *call, const char *key, s
 /* Memory of the reply itself: pack straight into it, then send. One reserve per
  * call; NULL = no memory (then fail the call). */
 uint8_t *transport_reply_reserve(transport_call *call, size_t size);
+/* Without a reserve before: an empty message, which is a valid reply. */
 void transport_reply_send(transport_call *call);
 /* Ends the call without a reply. */
 void transport_call_fail(transport_call *call, const transport_status *status);
@@ -131,7 +133,8 @@ void transport_stream_finish(transport_stream *s, const transport_status *status
 
 /* Any thread, while held. Makes the queue thread call ops->wake. */
 void transport_stream_wake(transport_stream *s);
-/* Any thread. The stream's memory stays until each hold is released. */
+/* Any thread. The stream's memory stays until each hold is released, and
+ * transport_drain waits for that: let go at the latest in closed. */
 void transport_stream_hold(transport_stream *s);
 void transport_stream_unhold(transport_stream *s);
 
@@ -176,8 +179,9 @@ transport *transport_open(const transport_options *options, const transport_meth
 /* The port of listen[i] (the one given, or the one the system chose for 0). */
 int transport_port(const transport *t, size_t i);
 void transport_get_figures(const transport *t, transport_figures *ret_figures);
-/* Takes no new calls, lets those under way finish for drain_ms, then cancels
- * them. Returns when every handler's call is over; blocks. */
+/* Turns new calls away with UNAVAILABLE, lets those under way finish for
+ * drain_ms, then cancels them. Returns when every handler has finished its call
+ * and every stream was let go, however long that takes; blocks. */
 void transport_drain(transport *t);
 /* After transport_drain. Frees everything. */
 void transport_close(transport *t);
