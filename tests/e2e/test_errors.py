@@ -5,7 +5,7 @@ import pytest
 
 import pb
 import wire
-from harness import PATIENCE, explain, path, refused, struct
+from harness import PATIENCE, explain, path, refused, struct, wait_for
 
 pytestmark = pytest.mark.asan
 
@@ -176,3 +176,37 @@ def test_not_found_names_what_was_not_found(client):
     with refused("NOT_FOUND", "MEMORY_NOT_FOUND") as why:
         client.UpdateMemory(session="s", id="the id", memory={"role": "x"})
     assert "the id" in why.message
+
+
+def test_a_full_server_says_so_and_when_to_come_back(start_server):
+    """One call may be under way, and a stream is one. Health is not counted:
+    a full server is no dead one."""
+    import threading
+
+    server = start_server("limits: { calls: 1 }\n")
+    client = server.client("n")
+    done = threading.Event()
+
+    def one_then_wait():
+        yield pb.IngestMemoriesRequest(append=client.item("s", "x"))
+        done.wait(PATIENCE)
+
+    stream = client.stub.IngestMemories(one_then_wait(), timeout=PATIENCE)
+    assert next(stream).HasField("append")
+    with refused("UNAVAILABLE", "BUSY") as why:
+        client.append("s", "y")
+    assert 0 < why.retry <= 10
+    health = client.channel.unary_unary("/grpc.health.v1.Health/Check")
+    assert health(b"", timeout=PATIENCE) == b"\x08\x01"  # SERVING
+    done.set()
+    assert list(stream) == []
+
+    def admitted():
+        try:
+            return client.append("s", "y")
+        except grpc.RpcError as error:
+            assert explain(error).reason == "BUSY"
+            return None
+
+    wait_for("a place", admitted)
+    assert client.texts("s") == ["x", "y"]

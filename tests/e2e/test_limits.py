@@ -185,9 +185,8 @@ def test_length(client, name, number):
                     request.ClearField("ids")
                 place.put(request, value)
                 if value is text:
-                    but = ("INVALID_VALUE",) if (
-                        in_update and place.path == "memory.id"
-                    ) else ()
+                    renamed = in_update and place.path == "memory.id"
+                    but = ("CONFLICTING_FIELDS",) if renamed else ()
                     taken(client, place.method, request, but)
                 else:
                     path = place.path
