@@ -1,6 +1,6 @@
 /* See rules.h. The order of the guards is the contract's (mneme_write in
- * backend.h); an engine checks request_id before, and the steps' own guards and
- * IDS_FULL between mneme_rule_guard and mneme_rule_room. */
+ * backend.h); an engine checks request_id before, and the steps' own guards
+ * between mneme_rule_guard and mneme_rule_room. */
 #include "rules.h"
 
 #include "bytes.h"

@@ -5,7 +5,7 @@
  *     request_id remembered? ------------------> answer it again
  *     guards 2..5 -----------------------------> refuse
  *     steps (steps.c), expired ones out,
- *     request_ids full?, room?, evict ---------> undo, refuse
+ *     room?, evict ----------------------------> undo, refuse
  *     reserve all memory that the end needs ---> undo, refuse
  *     --- nothing fails below this line ---
  *     drop, link, log, remember, stamp
@@ -225,7 +225,7 @@ static void finish(dict_work *w, ending *e) {
   if (e->answer != NULL) {
     e->answer->removed = e->removed;
     e->answer->removed_listed = (uint32_t)e->removed_count;
-    dict_shell_remember(w->shard, shell, dict_answer_ref_get(e->answer));
+    dict_shell_remember(w->store, w->shard, shell, dict_answer_ref_get(e->answer));
   }
   if (s != NULL) {
     shell->session = s;
@@ -304,20 +304,10 @@ static mneme_status check_guards(dict_work *w) {
   return mneme_rule_guard(w->write, &header, &w->conflict_revision);
 }
 
-/* Guard 7. */
-static mneme_status check_ids(dict_work *w) {
-  dict_shell *shell = w->shell;
-  if (w->write->request_id.size == 0 || shell == NULL) return MNEME_OK;
-  if (shell->answers.count < MNEME_REQUEST_IDS_MAX) return MNEME_OK;
-  dict_shell_trim(w->store, shell, w->now_us, INT64_MAX);
-  return shell->answers.count < MNEME_REQUEST_IDS_MAX ? MNEME_OK : MNEME_IDS_FULL;
-}
-
 static mneme_status do_work(dict_work *w) {
   if (w->before != NULL && !mneme_rule_is_expire(w->write)) take_plan(w);
   mneme_status status = dict_work_steps(w);
   if (status == MNEME_OK && w->wrote) status = dict_work_expire(w, INT64_MAX);
-  if (status == MNEME_OK) status = check_ids(w);
   if (status == MNEME_OK && w->wrote) status = dict_work_evict(w);
   return status;
 }

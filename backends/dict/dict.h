@@ -351,7 +351,9 @@ dict_session *dict_shard_live(const dict_shard *shard, const dict_name *name, in
 /* Removes answers that have lapsed, up to rows; returns how many. */
 int64_t dict_shard_trim(mneme_backend *store, dict_shard *shard, int64_t now_us, int64_t rows);
 int64_t dict_shell_trim(mneme_backend *store, dict_shell *shell, int64_t now_us, int64_t rows);
-void dict_shell_remember(dict_shard *shard, dict_shell *shell, dict_answer *answer);
+/* Beside MNEME_REQUEST_IDS_MAX others the one that lapses first is forgotten. */
+void dict_shell_remember(mneme_backend *store, dict_shard *shard, dict_shell *shell,
+                         dict_answer *answer);
 
 /* Gives the session a new stamp, as the last of the shard's changes. */
 void dict_shard_stamp(mneme_backend *store, dict_shard *shard, dict_session *session);

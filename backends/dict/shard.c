@@ -126,15 +126,19 @@ void dict_shard_drop_empty(mneme_backend *store, dict_shard *shard, dict_shell *
 
 /* --- Request ids ---------------------------------------------------------- */
 
+static void forget(mneme_backend *store, dict_shell *shell, dict_answer *answer) {
+  dict_heap_remove(&shell->answer_expiry, &dict_by_answer_expiry, answer);
+  dict_table_remove(&shell->answers, answer->hash, answer);
+  dict_store_charge(store, -dict_answer_cost(answer));
+  dict_answer_unref(answer);
+}
+
 int64_t dict_shell_trim(mneme_backend *store, dict_shell *shell, int64_t now_us, int64_t rows) {
   int64_t gone = 0;
   for (; gone < rows; gone++) {
     dict_answer *answer = dict_heap_first(&shell->answer_expiry);
     if (answer == NULL || answer->expire_us > now_us) break;
-    dict_heap_remove(&shell->answer_expiry, &dict_by_answer_expiry, answer);
-    dict_table_remove(&shell->answers, answer->hash, answer);
-    dict_store_charge(store, -dict_answer_cost(answer));
-    dict_answer_unref(answer);
+    forget(store, shell, answer);
   }
   if (gone != 0) dict_table_shrink(&shell->answers);
   if (shell->answers.count == 0) dict_heap_free(&shell->answer_expiry);
@@ -160,7 +164,10 @@ int64_t dict_shard_trim(mneme_backend *store, dict_shard *shard, int64_t now_us,
   return gone;
 }
 
-void dict_shell_remember(dict_shard *shard, dict_shell *shell, dict_answer *answer) {
+void dict_shell_remember(mneme_backend *store, dict_shard *shard, dict_shell *shell,
+                         dict_answer *answer) {
+  if (shell->answers.count >= MNEME_REQUEST_IDS_MAX)
+    forget(store, shell, dict_heap_first(&shell->answer_expiry));
   dict_table_insert(&shell->answers, answer->hash, answer);
   dict_heap_push(&shell->answer_expiry, &dict_by_answer_expiry, answer);
   if (answer->expire_us >= shell->trim_us) return;

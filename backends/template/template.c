@@ -496,14 +496,21 @@ mneme_status find_answer(mneme_backend *store, const mneme_write *w, int64_t now
 }
 
 /* DUTY [C-37]. Counting walks all answers, so only where there may be too many. */
-static mneme_status check_ids(const mneme_backend *store, const mneme_write *w,
-                              int64_t now_us) {
-  size_t live = 0;
-  if (w->request_id.size == 0 || store->answer_count < MNEME_REQUEST_IDS_MAX) return MNEME_OK;
+static void forget_one(mneme_backend *store, const mneme_write *w) {
+  size_t count = 0;
+  answer **first = NULL;
+  if (store->answer_count < MNEME_REQUEST_IDS_MAX) return;
   for (int i = 0; i < ANSWER_BUCKETS; i++)
-    for (const answer *a = store->answers[i]; a != NULL; a = a->next)
-      if (a->expire_us > now_us && is_of_session(a, w)) live++;
-  return live < MNEME_REQUEST_IDS_MAX ? MNEME_OK : MNEME_IDS_FULL;
+    for (answer **at = &store->answers[i]; *at != NULL; at = &(*at)->next) {
+      if (!is_of_session(*at, w)) continue;
+      count++;
+      if (first == NULL || (*at)->expire_us < (*first)->expire_us) first = at;
+    }
+  if (count < MNEME_REQUEST_IDS_MAX) return;
+  answer *gone = *first;
+  *first = gone->next;
+  store->answer_count--;
+  answer_free(gone);
 }
 
 /* DUTY [C-43]: of the header, only what a retry may rely on is remembered. */
@@ -566,7 +573,6 @@ static mneme_status run_draft(draft *d) {
   for (size_t i = 0; i < w->step_count && status == MNEME_OK; i++)
     status = run_step(d, &w->steps[i]);
   if (status == MNEME_OK && d->wrote) status = remove_expired(d, INT64_MAX);
-  if (status == MNEME_OK) status = check_ids(d->store, w, d->now_us);
   if (status == MNEME_OK && d->wrote) status = evict(d);
   return status;
 }
@@ -672,6 +678,7 @@ static void publish(draft *d, session **place, ending *e) {
     session_free(old);
   }
   if (e->answer == NULL) return;
+  forget_one(store, d->write);
   answer **bucket = bucket_of(store, d->write);
   e->answer->next = *bucket; /* in front of a lapsed one of the same request_id */
   *bucket = e->answer;

@@ -89,10 +89,6 @@ static const status_row rows[MNEME_STATUS_COUNT] = {
                             "the session is full and its policy lets nothing be evicted: delete "
                             "or unpin memories, or raise the limit",
                             0},
-    [MNEME_IDS_FULL] = {CODE_RESOURCE_EXHAUSTED, "TOO_MANY_REQUEST_IDS",
-                        "the session remembers 65536 request_ids already: write in larger "
-                        "batches, or shorten idempotency_window",
-                        0},
     [MNEME_STORE_FULL] = {CODE_RESOURCE_EXHAUSTED, "STORE_FULL",
                           "backend %s has no room left: free some or add more, then repeat",
                           ERROR_RETRY_BUSY_US},

@@ -30,7 +30,6 @@ static const char *const status_names[MNEME_STATUS_COUNT] = {
     [MNEME_TOO_BIG] = "TOO_BIG",
     [MNEME_UNSUPPORTED] = "UNSUPPORTED",
     [MNEME_SESSION_FULL] = "SESSION_FULL",
-    [MNEME_IDS_FULL] = "IDS_FULL",
     [MNEME_STORE_FULL] = "STORE_FULL",
     [MNEME_BUSY] = "BUSY",
     [MNEME_DOWN] = "DOWN",

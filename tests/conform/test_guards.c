@@ -119,8 +119,7 @@ TEST(c36_uid_and_existence, "C-36 C-42 C-08") {
 }
 
 /* The guards that can be broken without preparation, in their order; each pair is
- * broken together and must answer as the earlier one alone does. IDS_FULL has a
- * test of its own (c37). */
+ * broken together and must answer as the earlier one alone does. */
 enum { BREAK_REQUEST, BREAK_PLAN, BREAK_UID, BREAK_EXISTENCE, BREAK_REVISION, BREAK_STEP,
        BREAK_ROOM, BREAKS };
 

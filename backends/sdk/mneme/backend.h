@@ -243,15 +243,15 @@ typedef struct mneme_step {
  *      not passed (now < first now + window_us), the first answer is given again
  *      with deduplicated = true, whatever the state is now, even when the session
  *      was dropped [C-09]; another fingerprint = REUSED [C-10]. Every OK is
- *      remembered, no refusal is;
+ *      remembered, no refusal is. Of one session at most MNEME_REQUEST_IDS_MAX
+ *      are: beside as many, the one that would lapse first is forgotten [C-37];
  *   2. plan.settings_revision: STALE_PLAN [C-06];
  *   3. uid, when not NULL: CONFLICT (also when the session is absent);
  *   4. existence: NOT_FOUND, EXISTS;
  *   5. expected_revision, expected_settings_revision: CONFLICT. 0 = the session
  *      must not exist [C-11];
  *   6. the steps' own: PUT's revision, APPEND's conflicts;
- *   7. a request_id beside MNEME_REQUEST_IDS_MAX live ones: IDS_FULL [C-37];
- *   8. room: with MNEME_EVICT_REJECT, or when only pinned memories are left to
+ *   7. room: with MNEME_EVICT_REJECT, or when only pinned memories are left to
  *      evict, an append above a trigger = SESSION_FULL [C-12].
  * A session that has lapsed counts as absent [C-13]: a commit that
  * appends or sets starts a new incarnation with new_uid, sequence 1, revision 1.
@@ -326,7 +326,8 @@ typedef void (*mneme_written_fn)(mneme_status status, const mneme_written *writt
 
 /* --- Reads --------------------------------------------------------------- */
 
-/* emit gets each result in turn and copies what it keeps; nonzero = enough: the
+/* emit gets each result in turn and copies what it keeps; it does not call the
+ * backend (it may run under a lock); nonzero = enough: the
  * operation ends with OK and emits no more [C-18]. */
 typedef int (*mneme_record_fn)(const mneme_record *record, void *ctx);
 typedef int (*mneme_header_fn)(const mneme_header *header, void *ctx);

@@ -19,7 +19,6 @@ typedef enum mneme_status {
   MNEME_TOO_BIG,      /* larger than the engine can store */
   MNEME_UNSUPPORTED,  /* no such operation or step in this backend */
   MNEME_SESSION_FULL, /* policy: nothing may be evicted to make room */
-  MNEME_IDS_FULL,     /* MNEME_REQUEST_IDS_MAX live request_ids in this session */
   MNEME_STORE_FULL,   /* disk or the store's memory; nothing was changed */
   MNEME_BUSY,         /* a queue is full; nothing was begun */
   MNEME_DOWN,         /* unreachable or locked; nothing was begun */

@@ -29,7 +29,7 @@ typedef struct mneme_bytes {
 #define MNEME_SETTINGS_MAX (160 * 1024)
 #define MNEME_BATCH_MAX 10000     /* records, or references, in one commit */
 #define MNEME_STEPS_MAX 8         /* steps in one commit */
-#define MNEME_REQUEST_IDS_MAX 65536 /* remembered per session */
+#define MNEME_REQUEST_IDS_MAX 65536 /* remembered per session; then the oldest go */
 #define MNEME_LOG_MAX 4096        /* entries that a session's log must keep at least */
 #define MNEME_CURSOR_MAX 64       /* bytes of a changes cursor */
 #define MNEME_META_KEY_MAX 64     /* bytes */
