@@ -1,0 +1,1200 @@
+/* Requests on their way in: from bytes to plain structs, with their defaults, and
+ * each reason to refuse one with its field. Made with protobuf-c, as a client
+ * would; test_check has the bytes that no client sends. */
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "cmocka_test.h"
+#include "wire/internal.h"
+
+static arena shared;
+
+static int begin(void **state) {
+  (void)state;
+  arena_init(&shared, 64 * 1024 * 1024);
+  wire_init();
+  return 0;
+}
+
+static int end(void **state) {
+  (void)state;
+  arena_clear(&shared);
+  return 0;
+}
+
+/* --- Asking -------------------------------------------------------------- */
+
+static mneme_bytes packed(const void *m) {
+  mneme_bytes b;
+  assert_true(wire_pack_bytes(&shared, m, &b));
+  return b;
+}
+
+static error last;
+
+/* READ(pop, &m, &ret): whether wire_read_pop takes the message. */
+#define READ(name, m, ret)                                                                       \
+  (last = (error){0}, memset(ret, 0xA5, sizeof *(ret)),                                          \
+   wire_read_##name((const uint8_t *)packed(m).data, packed(m).size, &shared, ret, &last))
+
+#define ACCEPTED(name, m, ret)                                                                   \
+  do {                                                                                           \
+    if (!READ(name, m, ret))                                                                     \
+      fail_msg("%s: %s: %s", #name, last.reason, last.message);                                  \
+    assert_int_equal(last.code, CODE_OK);                                                        \
+  } while (0)
+
+#define REFUSED(name, m, ret, why, where)                                                        \
+  do {                                                                                           \
+    if (READ(name, m, ret))                                                                      \
+      fail_msg("%s: passed, should be %s at %s", #name, why, where);                             \
+    assert_int_equal(last.code, CODE_INVALID_ARGUMENT);                                          \
+    assert_string_equal(last.reason, why);                                                       \
+    assert_string_equal(last.field, where);                                                      \
+    assert_int_equal(strncmp(last.message, where ":", sizeof(where)), 0);                        \
+  } while (0)
+
+#define IS(bytes, text) is_text(bytes, text)
+static void is_text(mneme_bytes b, const char *text) {
+  assert_int_equal(b.size, strlen(text));
+  assert_memory_equal(b.data, text, b.size);
+}
+
+/* A scope in which the client said nothing. */
+static void is_default_scope(const wire_scope *s, const char *session) {
+  IS(s->ns, "default");
+  IS(s->session, session);
+  IS(s->request_id, "");
+  assert_int_equal(s->expected_revision, -1);
+}
+
+static void is_full_scope(const wire_scope *s, int64_t expected) {
+  IS(s->ns, "tenant");
+  IS(s->session, "a/b");
+  IS(s->request_id, "r-1");
+  assert_int_equal(s->expected_revision, expected);
+}
+
+#define SCOPE(m)                                                                                 \
+  do {                                                                                           \
+    (m)->namespace_ = (char *)"tenant";                                                          \
+    (m)->session = (char *)"a/b";                                                                \
+    (m)->request_id = (char *)"r-1";                                                             \
+  } while (0)
+
+/* Sets a field that stands in a oneof of its own, as optional ones do. */
+#define OPTIONAL(m, field, to) ((m)->_##field##_case = field_number(&(m)->base, #field), (m)->field = (to))
+static int field_number(const ProtobufCMessage *m, const char *name) {
+  const ProtobufCFieldDescriptor *f =
+      protobuf_c_message_descriptor_get_field_by_name(m->descriptor, name);
+  assert_non_null(f);
+  return (int)f->id;
+}
+
+/* --- Pieces of requests -------------------------------------------------- */
+
+/* {"key": text}, or {"key": null} without a text. */
+static pb_struct *metadata(const char *key, const char *text) {
+  pb_struct *s = arena_alloc(&shared, sizeof *s);
+  pb_entry *entry = arena_alloc(&shared, sizeof *entry);
+  pb_value *v = arena_alloc(&shared, sizeof *v);
+  google__protobuf__struct__init(s);
+  google__protobuf__struct__fields_entry__init(entry);
+  google__protobuf__value__init(v);
+  v->kind_case = text != NULL ? GOOGLE__PROTOBUF__VALUE__KIND_STRING_VALUE
+                              : GOOGLE__PROTOBUF__VALUE__KIND_NULL_VALUE;
+  if (text != NULL)
+    v->string_value = (char *)text;
+  entry->key = (char *)key;
+  entry->value = v;
+  s->fields = arena_alloc(&shared, sizeof *s->fields);
+  s->fields[0] = entry;
+  s->n_fields = 1;
+  return s;
+}
+
+static Google__Protobuf__FieldMask *mask(size_t count, ...) {
+  Google__Protobuf__FieldMask *m = arena_alloc(&shared, sizeof *m);
+  google__protobuf__field_mask__init(m);
+  m->paths = arena_alloc(&shared, (count + 1) * sizeof *m->paths);
+  va_list args;
+  va_start(args, count);
+  for (size_t i = 0; i < count; i++)
+    m->paths[i] = va_arg(args, char *);
+  va_end(args);
+  m->n_paths = count;
+  return m;
+}
+
+static Google__Protobuf__Timestamp *at(int64_t seconds, int32_t nanos) {
+  Google__Protobuf__Timestamp *t = arena_alloc(&shared, sizeof *t);
+  google__protobuf__timestamp__init(t);
+  t->seconds = seconds;
+  t->nanos = nanos;
+  return t;
+}
+
+static Google__Protobuf__Duration *lasting(int64_t seconds, int32_t nanos) {
+  Google__Protobuf__Duration *d = arena_alloc(&shared, sizeof *d);
+  google__protobuf__duration__init(d);
+  d->seconds = seconds;
+  d->nanos = nanos;
+  return d;
+}
+
+static pb_memory *memory_new(const char *content) {
+  pb_memory *m = arena_alloc(&shared, sizeof *m);
+  mneme__v1__memory__init(m);
+  m->content = (char *)content;
+  return m;
+}
+
+static pb_policy *policy_new(void) {
+  pb_policy *p = arena_alloc(&shared, sizeof *p);
+  mneme__v1__session_policy__init(p);
+  return p;
+}
+
+static Mneme__V1__Part *part_new(const char *mime_type) {
+  Mneme__V1__Part *p = arena_alloc(&shared, sizeof *p);
+  mneme__v1__part__init(p);
+  p->mime_type = (char *)mime_type;
+  return p;
+}
+
+/* Labels of any request: their entries have one layout. */
+#define LABEL(m, Type, k, v)                                                                     \
+  do {                                                                                           \
+    Type *entry_ = arena_alloc(&shared, sizeof *entry_);                                         \
+    *entry_ = (Type){PROTOBUF_C_MESSAGE_INIT(                                                    \
+                         protobuf_c_message_descriptor_get_field_by_name((m)->base.descriptor,   \
+                                                                         "labels")->descriptor), \
+                     (char *)(k), (char *)(v)};                                                  \
+    Type **entries_ = arena_calloc(&shared, (m)->n_labels + 1, sizeof *entries_);                \
+    for (size_t i_ = 0; i_ < (m)->n_labels; i_++)                                                \
+      entries_[i_] = (m)->labels[i_];                                                            \
+    entries_[(m)->n_labels++] = entry_;                                                          \
+    (m)->labels = entries_;                                                                      \
+  } while (0)
+#define CREATE_LABEL Mneme__V1__CreateSessionRequest__LabelsEntry
+#define UPDATE_LABEL Mneme__V1__UpdateSessionRequest__LabelsEntry
+#define LIST_LABEL Mneme__V1__ListSessionsRequest__LabelsEntry
+
+/* --- CreateSession ------------------------------------------------------- */
+
+static void create_session_by_default(void **state) {
+  (void)state;
+  Mneme__V1__CreateSessionRequest m = MNEME__V1__CREATE_SESSION_REQUEST__INIT;
+  wire_create_session ret;
+  ACCEPTED(create_session, &m, &ret);
+  is_default_scope(&ret.scope, "");
+  assert_false(ret.session_given);
+  assert_false(ret.settings.has_policy);
+  assert_int_equal(ret.settings.label_count, 0);
+  assert_false(ret.settings.has_metadata);
+  m.policy = policy_new(); /* a policy that sets nothing is none */
+  ACCEPTED(create_session, &m, &ret);
+  assert_false(ret.settings.has_policy);
+}
+
+static void create_session_with_everything(void **state) {
+  (void)state;
+  Mneme__V1__CreateSessionRequest m = MNEME__V1__CREATE_SESSION_REQUEST__INIT;
+  wire_create_session ret;
+  SCOPE(&m);
+  m.policy = policy_new();
+  OPTIONAL(m.policy, evict_above, 10);
+  OPTIONAL(m.policy, evict_to, 5);
+  OPTIONAL(m.policy, max_tokens, 1000);
+  OPTIONAL(m.policy, keep_system, 1);
+  OPTIONAL(m.policy, default_kind, (char *)"fact");
+  m.policy->eviction = MNEME__V1__EVICTION__EVICTION_LEAST_IMPORTANT;
+  m.policy->ttl = lasting(60, 1999);
+  m.policy->max_age = lasting(0, 1000);
+  m.policy->idempotency_window = lasting(1, 0);
+  LABEL(&m, CREATE_LABEL, "b", "1");
+  LABEL(&m, CREATE_LABEL, "a", "2");
+  LABEL(&m, CREATE_LABEL, "b", "3");
+  m.metadata = metadata("k", "v");
+  ACCEPTED(create_session, &m, &ret);
+  is_full_scope(&ret.scope, -1);
+  assert_true(ret.session_given);
+  const policy *p = &ret.settings.policy;
+  assert_true(ret.settings.has_policy);
+  assert_int_equal(p->evict_above, 10);
+  assert_int_equal(p->evict_to, 5);
+  assert_int_equal(p->max_tokens, 1000);
+  assert_true(p->keep_system);
+  IS(p->default_kind, "fact");
+  assert_int_equal(p->eviction, MNEME_EVICT_LEAST_IMPORTANT);
+  assert_int_equal(p->ttl_us, 60000001);
+  assert_int_equal(p->max_age_us, 1);
+  assert_int_equal(p->window_us, 1000000);
+  assert_false(policy_has(p, POLICY_MAX_MEMORIES));
+  assert_int_equal(ret.settings.label_count, 2);
+  IS(ret.settings.labels[0].key, "a");
+  IS(ret.settings.labels[1].value, "3");
+  assert_true(ret.settings.has_metadata);
+  assert_int_equal(ret.settings.metadata.size, packed(m.metadata).size);
+}
+
+static void create_session_refuses(void **state) {
+  (void)state;
+  Mneme__V1__CreateSessionRequest m = MNEME__V1__CREATE_SESSION_REQUEST__INIT;
+  wire_create_session ret;
+  m.namespace_ = (char *)"a/b";
+  REFUSED(create_session, &m, &ret, "INVALID_VALUE", "namespace");
+  m.namespace_ = (char *)"a";
+  LABEL(&m, CREATE_LABEL, "", "x");
+  REFUSED(create_session, &m, &ret, "REQUIRED", "labels");
+  m.n_labels = 0;
+
+#define POLICY(change, why, where)                                                               \
+  do {                                                                                           \
+    m.policy = policy_new();                                                                     \
+    change;                                                                                      \
+    REFUSED(create_session, &m, &ret, why, where);                                               \
+  } while (0)
+  POLICY(OPTIONAL(m.policy, max_memories, 0), "INVALID_VALUE", "policy.max_memories");
+  POLICY(OPTIONAL(m.policy, max_memories, -1), "INVALID_VALUE", "policy.max_memories");
+  POLICY(OPTIONAL(m.policy, max_memories, INT64_C(1) << 31), "INVALID_VALUE",
+         "policy.max_memories");
+  POLICY(OPTIONAL(m.policy, max_tokens, 0), "INVALID_VALUE", "policy.max_tokens");
+  POLICY(OPTIONAL(m.policy, evict_above, 0), "INVALID_VALUE", "policy.evict_above");
+  POLICY(OPTIONAL(m.policy, evict_above_tokens, INT64_MAX), "INVALID_VALUE",
+         "policy.evict_above_tokens");
+  POLICY(OPTIONAL(m.policy, evict_to, 5), "CONFLICTING_FIELDS", "policy.evict_to");
+  POLICY(OPTIONAL(m.policy, evict_to_tokens, 5), "CONFLICTING_FIELDS", "policy.evict_to_tokens");
+  POLICY((OPTIONAL(m.policy, evict_above, 4), OPTIONAL(m.policy, evict_to, 5)),
+         "CONFLICTING_FIELDS", "policy.evict_to");
+  POLICY((OPTIONAL(m.policy, max_memories, 5), OPTIONAL(m.policy, evict_above, 5)),
+         "CONFLICTING_FIELDS", "policy.max_memories");
+  POLICY((OPTIONAL(m.policy, max_tokens, 5), OPTIONAL(m.policy, evict_above_tokens, 5)),
+         "CONFLICTING_FIELDS", "policy.max_tokens");
+  POLICY(m.policy->eviction = (Mneme__V1__Eviction)4, "INVALID_VALUE", "policy.eviction");
+  POLICY(m.policy->eviction = (Mneme__V1__Eviction)-1, "INVALID_VALUE", "policy.eviction");
+  POLICY(m.policy->ttl = lasting(0, 0), "INVALID_VALUE", "policy.ttl");
+  POLICY(m.policy->ttl = lasting(-1, 0), "INVALID_VALUE", "policy.ttl");
+  POLICY(m.policy->ttl = lasting(0, 999), "INVALID_VALUE", "policy.ttl");
+  POLICY(m.policy->ttl = lasting(1, -1), "INVALID_VALUE", "policy.ttl");
+  POLICY(m.policy->ttl = lasting(1, 1000000000), "INVALID_VALUE", "policy.ttl");
+  POLICY(m.policy->max_age = lasting(INT64_C(100) * 365 * 86400 + 1, 0), "INVALID_VALUE",
+         "policy.max_age");
+  POLICY(m.policy->max_age = lasting(INT64_C(100) * 365 * 86400, 1000), "INVALID_VALUE",
+         "policy.max_age");
+  POLICY(m.policy->max_age = lasting(INT64_MAX, 0), "INVALID_VALUE", "policy.max_age");
+  POLICY(m.policy->idempotency_window = lasting(0, 999999999), "INVALID_VALUE",
+         "policy.idempotency_window");
+  POLICY(m.policy->idempotency_window = lasting(7 * 86400, 1000), "INVALID_VALUE",
+         "policy.idempotency_window");
+#undef POLICY
+}
+
+/* --- The short requests of sessions -------------------------------------- */
+
+static void get_session(void **state) {
+  (void)state;
+  Mneme__V1__GetSessionRequest m = MNEME__V1__GET_SESSION_REQUEST__INIT;
+  wire_scope ret;
+  ACCEPTED(get_session, &m, &ret);
+  is_default_scope(&ret, "default");
+  m.namespace_ = (char *)"tenant";
+  m.session = (char *)"a/b";
+  ACCEPTED(get_session, &m, &ret);
+  IS(ret.ns, "tenant");
+  IS(ret.session, "a/b");
+  m.namespace_ = (char *)"/";
+  REFUSED(get_session, &m, &ret, "INVALID_VALUE", "namespace");
+}
+
+/* Clear and Delete take the same fields. */
+#define SESSION_WRITE(name, Type, INIT)                                                          \
+  static void name##_needs_a_session(void **state) {                                             \
+    (void)state;                                                                                 \
+    Type m = INIT;                                                                               \
+    wire_scope ret;                                                                              \
+    REFUSED(name, &m, &ret, "REQUIRED", "session");                                              \
+    SCOPE(&m);                                                                                   \
+    ACCEPTED(name, &m, &ret);                                                                    \
+    is_full_scope(&ret, -1);                                                                     \
+    OPTIONAL(&m, expected_revision, 0);                                                          \
+    ACCEPTED(name, &m, &ret);                                                                    \
+    is_full_scope(&ret, 0);                                                                      \
+    OPTIONAL(&m, expected_revision, INT64_MAX);                                                  \
+    ACCEPTED(name, &m, &ret);                                                                    \
+    is_full_scope(&ret, INT64_MAX);                                                              \
+    OPTIONAL(&m, expected_revision, -1);                                                         \
+    REFUSED(name, &m, &ret, "INVALID_VALUE", "expected_revision");                               \
+    m.namespace_ = (char *)"a/";                                                                 \
+    REFUSED(name, &m, &ret, "INVALID_VALUE", "namespace");                                       \
+  }
+SESSION_WRITE(clear_session, Mneme__V1__ClearSessionRequest, MNEME__V1__CLEAR_SESSION_REQUEST__INIT)
+SESSION_WRITE(delete_session, Mneme__V1__DeleteSessionRequest,
+              MNEME__V1__DELETE_SESSION_REQUEST__INIT)
+
+static void list_sessions(void **state) {
+  (void)state;
+  Mneme__V1__ListSessionsRequest m = MNEME__V1__LIST_SESSIONS_REQUEST__INIT;
+  wire_list_sessions ret;
+  ACCEPTED(list_sessions, &m, &ret);
+  IS(ret.ns, "default");
+  IS(ret.prefix, "");
+  IS(ret.page_token, "");
+  assert_int_equal(ret.label_count, 0);
+  assert_int_equal(ret.order, MNEME_SESSIONS_BY_ID);
+  assert_int_equal(ret.page_size, 50);
+  assert_false(ret.allow_partial);
+
+  m.namespace_ = (char *)"tenant";
+  m.prefix = (char *)"a/";
+  m.page_token = (char *)"token";
+  m.allow_partial = 1;
+  m.order_by = MNEME__V1__SESSION_ORDER__SESSION_ORDER_UPDATE_TIME;
+  m.page_size = 1000;
+  LABEL(&m, LIST_LABEL, "z", "1");
+  LABEL(&m, LIST_LABEL, "y", "");
+  ACCEPTED(list_sessions, &m, &ret);
+  IS(ret.ns, "tenant");
+  IS(ret.prefix, "a/");
+  IS(ret.page_token, "token");
+  assert_true(ret.allow_partial);
+  assert_int_equal(ret.order, MNEME_SESSIONS_BY_UPDATE);
+  assert_int_equal(ret.page_size, 1000);
+  assert_int_equal(ret.label_count, 2);
+  IS(ret.labels[0].key, "y");
+
+  m.page_size = INT32_MAX; /* coerced */
+  m.order_by = MNEME__V1__SESSION_ORDER__SESSION_ORDER_ID;
+  ACCEPTED(list_sessions, &m, &ret);
+  assert_int_equal(ret.page_size, 1000);
+  assert_int_equal(ret.order, MNEME_SESSIONS_BY_ID);
+
+  m.page_size = -1;
+  REFUSED(list_sessions, &m, &ret, "INVALID_VALUE", "page_size");
+  m.page_size = 1;
+  m.order_by = (Mneme__V1__SessionOrder)3;
+  REFUSED(list_sessions, &m, &ret, "INVALID_VALUE", "order_by");
+  m.order_by = (Mneme__V1__SessionOrder)-1;
+  REFUSED(list_sessions, &m, &ret, "INVALID_VALUE", "order_by");
+  LABEL(&m, LIST_LABEL, "", "");
+  REFUSED(list_sessions, &m, &ret, "REQUIRED", "labels");
+  m.namespace_ = (char *)"a/b";
+  REFUSED(list_sessions, &m, &ret, "INVALID_VALUE", "namespace");
+}
+
+/* --- UpdateSession ------------------------------------------------------- */
+
+static void update_session_sets_what_is_carried(void **state) {
+  (void)state;
+  Mneme__V1__UpdateSessionRequest m = MNEME__V1__UPDATE_SESSION_REQUEST__INIT;
+  wire_update_session ret;
+  SCOPE(&m);
+  LABEL(&m, UPDATE_LABEL, "a", "1");
+  ACCEPTED(update_session, &m, &ret);
+  is_full_scope(&ret.scope, -1);
+  assert_true(ret.set_labels && !ret.set_policy && !ret.set_metadata && !ret.has_patch);
+  assert_int_equal(ret.expected_settings_revision, -1);
+
+  m.policy = policy_new(); /* carried, and sets nothing: the override goes */
+  m.metadata_patch = metadata("k", NULL);
+  OPTIONAL(&m, expected_settings_revision, 3);
+  ACCEPTED(update_session, &m, &ret);
+  assert_true(ret.set_labels && ret.set_policy && !ret.set_metadata && ret.has_patch);
+  assert_false(ret.settings.has_policy);
+  assert_int_equal(ret.expected_settings_revision, 3);
+  assert_int_equal(ret.patch.size, packed(m.metadata_patch).size);
+
+  Mneme__V1__UpdateSessionRequest by_default = MNEME__V1__UPDATE_SESSION_REQUEST__INIT;
+  by_default.metadata = metadata("k", "v");
+  ACCEPTED(update_session, &by_default, &ret);
+  is_default_scope(&ret.scope, "default");
+  assert_true(ret.set_metadata && ret.settings.has_metadata);
+}
+
+static void update_session_sets_what_the_mask_names(void **state) {
+  (void)state;
+  Mneme__V1__UpdateSessionRequest m = MNEME__V1__UPDATE_SESSION_REQUEST__INIT;
+  wire_update_session ret;
+  m.update_mask = mask(3, "policy", "labels", "metadata"); /* all of it goes */
+  ACCEPTED(update_session, &m, &ret);
+  assert_true(ret.set_labels && ret.set_policy && ret.set_metadata && !ret.has_patch);
+  assert_false(ret.settings.has_policy || ret.settings.has_metadata);
+  assert_int_equal(ret.settings.label_count, 0);
+
+  m.update_mask = mask(2, "policy", "policy");
+  m.policy = policy_new();
+  OPTIONAL(m.policy, max_memories, 7);
+  ACCEPTED(update_session, &m, &ret);
+  assert_true(ret.set_policy && ret.settings.has_policy);
+  assert_int_equal(ret.settings.policy.max_memories, 7);
+}
+
+static void update_session_refuses(void **state) {
+  (void)state;
+  Mneme__V1__UpdateSessionRequest m = MNEME__V1__UPDATE_SESSION_REQUEST__INIT;
+  wire_update_session ret;
+  REFUSED(update_session, &m, &ret, "REQUIRED", "update_mask");
+  m.update_mask = mask(0);
+  REFUSED(update_session, &m, &ret, "REQUIRED", "update_mask");
+  static const char *const wrong[] = {"", "id", "policy.ttl", "effective_policy", "Policy", "*"};
+  for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+    m.update_mask = mask(2, "labels", wrong[i]);
+    REFUSED(update_session, &m, &ret, "INVALID_VALUE", "update_mask");
+  }
+  m.update_mask = mask(1, "labels");
+  m.metadata = metadata("k", "v");
+  REFUSED(update_session, &m, &ret, "CONFLICTING_FIELDS", "update_mask");
+  m.metadata = NULL;
+  m.policy = policy_new();
+  REFUSED(update_session, &m, &ret, "CONFLICTING_FIELDS", "update_mask");
+  m.policy = NULL;
+  m.update_mask = mask(1, "policy");
+  LABEL(&m, UPDATE_LABEL, "a", "1");
+  REFUSED(update_session, &m, &ret, "CONFLICTING_FIELDS", "update_mask");
+  m.n_labels = 0;
+  m.update_mask = mask(1, "metadata");
+  m.metadata_patch = metadata("k", "v");
+  REFUSED(update_session, &m, &ret, "CONFLICTING_FIELDS", "metadata_patch");
+  m.update_mask = NULL;
+  m.metadata = metadata("k", "v");
+  REFUSED(update_session, &m, &ret, "CONFLICTING_FIELDS", "metadata_patch");
+  m.metadata = NULL;
+  OPTIONAL(&m, expected_settings_revision, -1);
+  REFUSED(update_session, &m, &ret, "INVALID_VALUE", "expected_settings_revision");
+  m.policy = policy_new();
+  OPTIONAL(m.policy, max_memories, 0);
+  REFUSED(update_session, &m, &ret, "INVALID_VALUE", "policy.max_memories");
+  LABEL(&m, UPDATE_LABEL, "", "1");
+  m.policy = NULL;
+  REFUSED(update_session, &m, &ret, "REQUIRED", "labels");
+}
+
+/* --- Memories on their way in -------------------------------------------- */
+
+/* memories: room for as many as a test needs. */
+static void append_with(Mneme__V1__AppendMemoriesRequest *m, pb_memory *one) {
+  mneme__v1__append_memories_request__init(m);
+  m->memories = arena_alloc(&shared, sizeof *m->memories);
+  m->memories[0] = one;
+  m->n_memories = 1;
+}
+
+/* What the body of a record holds, unpacked again. */
+static pb_memory *body_of(const mneme_record *r) {
+  assert_true(r->body.size >= 2);
+  assert_memory_equal(r->body.data, "\1\0", 2);
+  ProtobufCAllocator allocator = wire_allocator(&shared);
+  pb_memory *m = mneme__v1__memory__unpack(&allocator, r->body.size - 2,
+                                           (const uint8_t *)r->body.data + 2);
+  assert_non_null(m);
+  return m;
+}
+
+static void append_by_default(void **state) {
+  (void)state;
+  Mneme__V1__AppendMemoriesRequest m;
+  wire_append ret;
+  append_with(&m, memory_new("My name is Bob"));
+  ACCEPTED(append, &m, &ret);
+  is_default_scope(&ret.scope, "default");
+  assert_int_equal(ret.memory_count, 1);
+  assert_int_equal(ret.on_conflict, 0);
+  assert_false(ret.session_must_exist || ret.has_patch);
+  assert_int_equal(ret.delete_key_count, 0);
+  const wire_memory *w = &ret.memories[0];
+  const mneme_record *r = &w->record;
+  IS(r->id, "");
+  IS(r->key, "");
+  IS(r->kind, "");
+  IS(r->role, "");
+  assert_int_equal(r->tier, 0);
+  assert_false(r->pinned || r->has_importance || w->token_count_given);
+  assert_int_equal(r->token_count, 6); /* (13 * 4 + 9) / 10 */
+  assert_int_equal(r->ttl_us, 0);
+  assert_int_equal(r->expire_us, 0);
+  assert_true(r->event_us == MNEME_NO_EVENT);
+  assert_int_equal(w->carried, 1 << 9);
+  pb_memory *body = body_of(r);
+  assert_string_equal(body->content, "My name is Bob");
+  assert_int_equal(body->n_parts, 0);
+  assert_null(body->metadata);
+}
+
+static pb_memory *full_memory(void) {
+  pb_memory *one = memory_new("text");
+  one->id = (char *)"id-1";
+  one->key = (char *)"key-1";
+  one->kind = (char *)"fact";
+  one->role = (char *)"user";
+  one->author = (char *)"Bob";
+  one->source = (char *)"chat";
+  one->tier = MNEME__V1__TIER__TIER_LONG_TERM;
+  one->parts = arena_alloc(&shared, 2 * sizeof *one->parts);
+  one->parts[0] = part_new("image/png");
+  one->parts[0]->value_case = MNEME__V1__PART__VALUE_DATA;
+  one->parts[0]->data = (ProtobufCBinaryData){3, (uint8_t *)"\0\xFF\1"};
+  one->parts[0]->caption = (char *)"a cat";
+  one->parts[1] = part_new("application/json");
+  one->parts[1]->value_case = MNEME__V1__PART__VALUE_JSON;
+  one->parts[1]->json = (char *)"{\"n\": 12345678901234567890}";
+  one->n_parts = 2;
+  one->metadata = metadata("k", "v");
+  OPTIONAL(one, importance, 0.25);
+  one->pinned = 1;
+  one->ttl = lasting(3600, 500000);
+  OPTIONAL(one, token_count, 99);
+  one->event_time = at(-1, 999999999);
+  return one;
+}
+
+static void append_with_everything(void **state) {
+  (void)state;
+  Mneme__V1__AppendMemoriesRequest m;
+  wire_append ret;
+  append_with(&m, full_memory());
+  SCOPE(&m);
+  OPTIONAL(&m, expected_revision, 4);
+  m.on_conflict = MNEME__V1__ON_CONFLICT__ON_CONFLICT_REPLACE;
+  m.session_must_exist = 1;
+  char *keys[] = {"gone", "gone too"};
+  m.delete_keys = keys;
+  m.n_delete_keys = 2;
+  m.session_metadata_patch = metadata("p", NULL);
+  ACCEPTED(append, &m, &ret);
+  is_full_scope(&ret.scope, 4);
+  assert_int_equal(ret.on_conflict, MNEME_CONFLICT_REPLACE);
+  assert_true(ret.session_must_exist && ret.has_patch);
+  assert_int_equal(ret.delete_key_count, 2);
+  IS(ret.delete_keys[1], "gone too");
+  assert_int_equal(ret.patch.size, packed(m.session_metadata_patch).size);
+  const mneme_record *r = &ret.memories[0].record;
+  IS(r->id, "id-1");
+  IS(r->key, "key-1");
+  IS(r->kind, "fact");
+  IS(r->role, "user");
+  IS(r->author, "Bob");
+  IS(r->source, "chat");
+  assert_int_equal(r->tier, 3);
+  assert_true(r->pinned && r->has_importance);
+  assert_true(r->importance == 0.25);
+  assert_int_equal(r->ttl_us, 3600000500);
+  assert_int_equal(r->token_count, 99);
+  assert_true(ret.memories[0].token_count_given);
+  assert_int_equal(r->event_us, -1); /* truncated to microseconds, downwards */
+  pb_memory *body = body_of(r);
+  assert_string_equal(body->content, "text");
+  assert_int_equal(body->n_parts, 2);
+  assert_int_equal(body->parts[0]->data.len, 3);
+  assert_memory_equal(body->parts[0]->data.data, "\0\xFF\1", 3);
+  assert_string_equal(body->parts[1]->json, "{\"n\": 12345678901234567890}");
+  assert_non_null(body->metadata);
+  /* Nothing but the three: the rest is in typed fields. */
+  assert_string_equal(body->id, "");
+  assert_string_equal(body->role, "");
+  assert_int_equal(body->_importance_case, 0);
+  assert_null(body->ttl);
+}
+
+static void explicit_values_that_are_zero_count(void **state) {
+  (void)state;
+  Mneme__V1__AppendMemoriesRequest m;
+  wire_append ret;
+  pb_memory *one = memory_new("two words");
+  OPTIONAL(one, importance, 0);
+  OPTIONAL(one, token_count, 0);
+  one->event_time = at(0, 0);
+  append_with(&m, one);
+  ACCEPTED(append, &m, &ret);
+  const mneme_record *r = &ret.memories[0].record;
+  assert_true(r->has_importance && r->importance == 0);
+  assert_int_equal(r->token_count, 0);
+  assert_true(ret.memories[0].token_count_given);
+  assert_int_equal(r->event_us, 0);
+}
+
+static void a_memory_needs_content_a_part_or_a_key(void **state) {
+  (void)state;
+  Mneme__V1__AppendMemoriesRequest m;
+  wire_append ret;
+  append_with(&m, memory_new(""));
+  REFUSED(append, &m, &ret, "REQUIRED", "memories[0].content");
+  pb_memory *keyed = memory_new("");
+  keyed->key = (char *)"k";
+  append_with(&m, keyed);
+  ACCEPTED(append, &m, &ret);
+  assert_int_equal(ret.memories[0].record.body.size, 2); /* nothing at all in the body */
+  pb_memory *parted = memory_new("");
+  Mneme__V1__Part *part = part_new("a/b");
+  parted->parts = &part;
+  parted->n_parts = 1;
+  append_with(&m, parted);
+  ACCEPTED(append, &m, &ret);
+}
+
+static void equal_metadata_makes_equal_bodies(void **state) {
+  (void)state;
+  Mneme__V1__AppendMemoriesRequest m;
+  wire_append one, two;
+  pb_memory *sorted = memory_new("x"), *shuffled = memory_new("x");
+  pb_struct *a = metadata("a", "1"), *b = metadata("b", "2"), *old = metadata("a", "old");
+  pb_entry *in_order[] = {a->fields[0], b->fields[0]};
+  pb_entry *out_of_order[] = {old->fields[0], b->fields[0], a->fields[0]};
+  sorted->metadata = metadata("", "");
+  sorted->metadata->fields = in_order;
+  sorted->metadata->n_fields = 2;
+  shuffled->metadata = metadata("", "");
+  shuffled->metadata->fields = out_of_order;
+  shuffled->metadata->n_fields = 3;
+  append_with(&m, sorted);
+  ACCEPTED(append, &m, &one);
+  append_with(&m, shuffled);
+  ACCEPTED(append, &m, &two);
+  mneme_bytes x = one.memories[0].record.body, y = two.memories[0].record.body;
+  assert_int_equal(x.size, y.size);
+  assert_memory_equal(x.data, y.data, x.size);
+}
+
+static void append_refuses_memories(void **state) {
+  (void)state;
+  Mneme__V1__AppendMemoriesRequest m;
+  wire_append ret;
+#define MEMORY(change, why, where)                                                               \
+  do {                                                                                           \
+    pb_memory *one = memory_new("text");                                                         \
+    change;                                                                                      \
+    mneme__v1__append_memories_request__init(&m);                                                \
+    pb_memory *both[] = {memory_new("fine"), one};                                               \
+    m.memories = both;                                                                           \
+    m.n_memories = 2;                                                                            \
+    REFUSED(append, &m, &ret, why, where);                                                       \
+  } while (0)
+  MEMORY(OPTIONAL(one, importance, -0.001), "INVALID_VALUE", "memories[1].importance");
+  MEMORY(OPTIONAL(one, importance, 1.001), "INVALID_VALUE", "memories[1].importance");
+  MEMORY(OPTIONAL(one, token_count, -1), "INVALID_VALUE", "memories[1].token_count");
+  MEMORY(OPTIONAL(one, token_count, INT64_C(1) << 31), "INVALID_VALUE",
+         "memories[1].token_count");
+  MEMORY(one->tier = (Mneme__V1__Tier)4, "INVALID_VALUE", "memories[1].tier");
+  MEMORY(one->tier = (Mneme__V1__Tier)-1, "INVALID_VALUE", "memories[1].tier");
+  MEMORY(one->ttl = lasting(0, 0), "INVALID_VALUE", "memories[1].ttl");
+  MEMORY(one->ttl = lasting(INT64_C(100) * 365 * 86400 + 1, 0), "INVALID_VALUE",
+         "memories[1].ttl");
+  MEMORY(one->event_time = at(INT64_C(253402300800), 0), "INVALID_VALUE",
+         "memories[1].event_time");
+  MEMORY(one->event_time = at(INT64_C(-62135596801), 0), "INVALID_VALUE",
+         "memories[1].event_time");
+  MEMORY(one->event_time = at(INT64_MIN, 0), "INVALID_VALUE", "memories[1].event_time");
+  MEMORY(one->event_time = at(0, -1), "INVALID_VALUE", "memories[1].event_time");
+  MEMORY(one->event_time = at(0, 1000000000), "INVALID_VALUE", "memories[1].event_time");
+  MEMORY(one->expire_time = at(0, 0), "INVALID_VALUE", "memories[1].expire_time");
+  MEMORY(one->expire_time = at(-1, 0), "INVALID_VALUE", "memories[1].expire_time");
+  MEMORY((one->ttl = lasting(1, 0), one->expire_time = at(1, 0)), "CONFLICTING_FIELDS",
+         "memories[1].expire_time");
+  MEMORY(one->content = (char *)"", "REQUIRED", "memories[1].content");
+  Mneme__V1__Part *parts[] = {part_new("a/b"), part_new("")};
+  MEMORY((one->parts = parts, one->n_parts = 2), "REQUIRED", "memories[1].parts[1].mime_type");
+#undef MEMORY
+}
+
+static void both_ends_of_the_ranges_are_taken(void **state) {
+  (void)state;
+  Mneme__V1__AppendMemoriesRequest m;
+  wire_append ret;
+  pb_memory *one = memory_new("text");
+  append_with(&m, one);
+  OPTIONAL(one, importance, 1);
+  OPTIONAL(one, token_count, INT32_MAX);
+  one->event_time = at(INT64_C(253402300799), 999999999);
+  one->ttl = lasting(INT64_C(100) * 365 * 86400, 999);
+  ACCEPTED(append, &m, &ret);
+  assert_true(ret.memories[0].record.event_us == INT64_C(253402300799999999));
+  assert_true(ret.memories[0].record.ttl_us == INT64_C(100) * 365 * 86400 * 1000000);
+  one->event_time = at(INT64_C(-62135596800), 0);
+  one->ttl = NULL;
+  one->expire_time = at(0, 1000);
+  ACCEPTED(append, &m, &ret);
+  assert_true(ret.memories[0].record.event_us == INT64_C(-62135596800000000));
+  assert_int_equal(ret.memories[0].record.expire_us, 1);
+}
+
+static void append_refuses(void **state) {
+  (void)state;
+  Mneme__V1__AppendMemoriesRequest m = MNEME__V1__APPEND_MEMORIES_REQUEST__INIT;
+  wire_append ret;
+  REFUSED(append, &m, &ret, "REQUIRED", "memories");
+  char *keys[] = {"a", ""};
+  m.delete_keys = keys;
+  m.n_delete_keys = 2;
+  REFUSED(append, &m, &ret, "INVALID_VALUE", "delete_keys");
+  m.n_delete_keys = 1; /* is enough to do */
+  ACCEPTED(append, &m, &ret);
+  m.n_delete_keys = 0;
+  m.session_metadata_patch = metadata("k", "v"); /* and so is this */
+  ACCEPTED(append, &m, &ret);
+  m.on_conflict = (Mneme__V1__OnConflict)4;
+  REFUSED(append, &m, &ret, "INVALID_VALUE", "on_conflict");
+  m.on_conflict = (Mneme__V1__OnConflict)-1;
+  REFUSED(append, &m, &ret, "INVALID_VALUE", "on_conflict");
+  m.on_conflict = 0;
+  OPTIONAL(&m, expected_revision, INT64_MIN);
+  REFUSED(append, &m, &ret, "INVALID_VALUE", "expected_revision");
+  m.namespace_ = (char *)"a/b";
+  REFUSED(append, &m, &ret, "INVALID_VALUE", "namespace");
+}
+
+static void what_the_check_refuses_is_passed_on(void **state) {
+  (void)state;
+  wire_append ret;
+  last = (error){0};
+  assert_false(wire_read_append((const uint8_t *)"\xFF", 1, &shared, &ret, &last));
+  assert_string_equal(last.reason, "MALFORMED");
+  assert_null(last.field);
+}
+
+static void ingest_is_an_append_in_a_wrapper(void **state) {
+  (void)state;
+  Mneme__V1__IngestMemoriesRequest m = MNEME__V1__INGEST_MEMORIES_REQUEST__INIT;
+  Mneme__V1__AppendMemoriesRequest append;
+  wire_append ret;
+  REFUSED(ingest, &m, &ret, "REQUIRED", "append");
+  append_with(&append, full_memory());
+  SCOPE(&append);
+  m.append = &append;
+  ACCEPTED(ingest, &m, &ret);
+  is_full_scope(&ret.scope, -1);
+  assert_int_equal(ret.memory_count, 1);
+  IS(ret.memories[0].record.id, "id-1");
+}
+
+/* --- Reads of memories --------------------------------------------------- */
+
+static char *three[] = {"x", "y", "z"};
+static char *holed[] = {"x", ""};
+
+static void get_memories(void **state) {
+  (void)state;
+  Mneme__V1__GetMemoriesRequest m = MNEME__V1__GET_MEMORIES_REQUEST__INIT;
+  wire_get ret;
+  REFUSED(get, &m, &ret, "REQUIRED", "ids");
+  m.ids = three;
+  m.n_ids = 3;
+  ACCEPTED(get, &m, &ret);
+  is_default_scope(&ret.scope, "default");
+  assert_int_equal(ret.id_count, 3);
+  assert_int_equal(ret.key_count, 0);
+  IS(ret.ids[2], "z");
+  assert_int_equal(ret.touch, WIRE_TOUCH_NONE);
+  m.namespace_ = (char *)"tenant";
+  m.session = (char *)"a/b";
+  m.keys = three;
+  m.n_keys = 2;
+  m.touch = MNEME__V1__TOUCH__TOUCH_TTL;
+  ACCEPTED(get, &m, &ret);
+  IS(ret.scope.ns, "tenant");
+  IS(ret.scope.session, "a/b");
+  IS(ret.keys[1], "y");
+  assert_int_equal(ret.key_count, 2);
+  assert_int_equal(ret.touch, WIRE_TOUCH_TTL);
+  m.touch = MNEME__V1__TOUCH__TOUCH_ACCESS;
+  ACCEPTED(get, &m, &ret);
+  assert_int_equal(ret.touch, WIRE_TOUCH_ACCESS);
+  m.touch = MNEME__V1__TOUCH__TOUCH_NONE;
+  ACCEPTED(get, &m, &ret);
+  assert_int_equal(ret.touch, WIRE_TOUCH_NONE);
+
+  m.touch = (Mneme__V1__Touch)4;
+  REFUSED(get, &m, &ret, "INVALID_VALUE", "touch");
+  m.keys = holed;
+  REFUSED(get, &m, &ret, "INVALID_VALUE", "keys");
+  m.ids = holed;
+  m.n_ids = 2;
+  REFUSED(get, &m, &ret, "INVALID_VALUE", "ids");
+  m.namespace_ = (char *)"//";
+  REFUSED(get, &m, &ret, "INVALID_VALUE", "namespace");
+}
+
+static void ids_and_keys_are_a_thousand_together(void **state) {
+  (void)state;
+  Mneme__V1__GetMemoriesRequest m = MNEME__V1__GET_MEMORIES_REQUEST__INIT;
+  Mneme__V1__DeleteMemoriesRequest d = MNEME__V1__DELETE_MEMORIES_REQUEST__INIT;
+  wire_get ret;
+  wire_delete deleted;
+  char *many[1000];
+  for (int i = 0; i < 1000; i++)
+    many[i] = (char *)"same";
+  m.ids = m.keys = d.ids = d.keys = many;
+  m.n_ids = d.n_ids = 400;
+  m.n_keys = d.n_keys = 600;
+  ACCEPTED(get, &m, &ret);
+  ACCEPTED(delete, &d, &deleted);
+  m.n_keys = d.n_keys = 601;
+  REFUSED(get, &m, &ret, "TOO_LARGE", "ids");
+  REFUSED(delete, &d, &deleted, "TOO_LARGE", "ids");
+}
+
+static void list_memories(void **state) {
+  (void)state;
+  Mneme__V1__ListMemoriesRequest m = MNEME__V1__LIST_MEMORIES_REQUEST__INIT;
+  wire_list ret;
+  ACCEPTED(list, &m, &ret);
+  is_default_scope(&ret.scope, "default");
+  assert_false(ret.oldest_first || ret.by_key);
+  assert_int_equal(ret.role_count, 0);
+  assert_int_equal(ret.kind_count, 0);
+  assert_int_equal(ret.max_tokens, 0);
+  assert_int_equal(ret.offset, 0);
+  assert_int_equal(ret.page_size, 50);
+  IS(ret.key_prefix, "");
+  IS(ret.page_token, "");
+  assert_int_equal(ret.touch, WIRE_TOUCH_NONE);
+
+  m.namespace_ = (char *)"tenant";
+  m.session = (char *)"a/b";
+  m.anchor = MNEME__V1__ANCHOR__ANCHOR_OLDEST;
+  m.order_by = MNEME__V1__MEMORY_ORDER__MEMORY_ORDER_KEY;
+  m.roles = holed; /* those of role x, and those without one */
+  m.n_roles = 2;
+  m.kinds = three;
+  m.n_kinds = 3;
+  OPTIONAL(&m, max_tokens, INT32_MAX);
+  m.key_prefix = (char *)"p/";
+  m.offset = 10000;
+  m.page_size = 1001;
+  m.touch = MNEME__V1__TOUCH__TOUCH_ACCESS;
+  ACCEPTED(list, &m, &ret);
+  assert_true(ret.oldest_first && ret.by_key);
+  assert_int_equal(ret.role_count, 2);
+  IS(ret.roles[1], "");
+  assert_int_equal(ret.kind_count, 3);
+  IS(ret.kinds[0], "x");
+  assert_int_equal(ret.max_tokens, INT32_MAX);
+  assert_int_equal(ret.offset, 10000);
+  assert_int_equal(ret.page_size, 1000);
+  IS(ret.key_prefix, "p/");
+  assert_int_equal(ret.touch, WIRE_TOUCH_ACCESS);
+}
+
+static void list_refuses(void **state) {
+  (void)state;
+  wire_list ret;
+#define LISTING(change, why, where)                                                              \
+  do {                                                                                           \
+    Mneme__V1__ListMemoriesRequest m = MNEME__V1__LIST_MEMORIES_REQUEST__INIT;                   \
+    change;                                                                                      \
+    REFUSED(list, &m, &ret, why, where);                                                         \
+  } while (0)
+  LISTING(OPTIONAL(&m, max_tokens, 0), "INVALID_VALUE", "max_tokens");
+  LISTING(OPTIONAL(&m, max_tokens, -1), "INVALID_VALUE", "max_tokens");
+  LISTING(OPTIONAL(&m, max_tokens, INT64_C(1) << 31), "INVALID_VALUE", "max_tokens");
+  LISTING(m.offset = -1, "INVALID_VALUE", "offset");
+  LISTING(m.offset = 10001, "INVALID_VALUE", "offset");
+  LISTING((m.offset = 1, m.page_token = (char *)"t"), "CONFLICTING_FIELDS", "offset");
+  LISTING(m.page_size = -1, "INVALID_VALUE", "page_size");
+  LISTING(m.page_size = INT32_MIN, "INVALID_VALUE", "page_size");
+  LISTING(m.anchor = (Mneme__V1__Anchor)3, "INVALID_VALUE", "anchor");
+  LISTING(m.anchor = (Mneme__V1__Anchor)-1, "INVALID_VALUE", "anchor");
+  LISTING(m.order_by = (Mneme__V1__MemoryOrder)3, "INVALID_VALUE", "order_by");
+  LISTING(m.order_by = (Mneme__V1__MemoryOrder)-1, "INVALID_VALUE", "order_by");
+  LISTING(m.touch = (Mneme__V1__Touch)4, "INVALID_VALUE", "touch");
+  LISTING(m.touch = (Mneme__V1__Touch)-1, "INVALID_VALUE", "touch");
+  LISTING(m.namespace_ = (char *)"a/b", "INVALID_VALUE", "namespace");
+#undef LISTING
+}
+
+/* --- UpdateMemory -------------------------------------------------------- */
+
+static void update_sets_what_is_carried(void **state) {
+  (void)state;
+  Mneme__V1__UpdateMemoryRequest m = MNEME__V1__UPDATE_MEMORY_REQUEST__INIT;
+  wire_update ret;
+  SCOPE(&m);
+  m.id = (char *)"id-1";
+  m.memory = memory_new("new");
+  m.memory->pinned = 1;
+  OPTIONAL(m.memory, importance, 0);
+  OPTIONAL(&m, expected_revision, 7);
+  ACCEPTED(update, &m, &ret);
+  is_full_scope(&ret.scope, 7);
+  IS(ret.id, "id-1");
+  IS(ret.key, "");
+  assert_int_equal(ret.fields, 1 << 9 | 1 << 12 | 1 << 13);
+  assert_false(ret.has_patch);
+
+  m.memory = full_memory();
+  m.memory->id = (char *)"";
+  ACCEPTED(update, &m, &ret);
+  assert_int_equal(ret.fields, 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 9 |
+                                   1 << 10 | 1 << 11 | 1 << 12 | 1 << 13 | 1 << 16 | 1 << 17 |
+                                   1 << 18);
+  m.memory = NULL;
+  m.id = (char *)"";
+  m.key = (char *)"k";
+  m.metadata_patch = metadata("a", NULL);
+  ACCEPTED(update, &m, &ret);
+  IS(ret.key, "k");
+  assert_int_equal(ret.fields, 0);
+  assert_true(ret.has_patch);
+}
+
+static void update_sets_what_the_mask_names(void **state) {
+  (void)state;
+  static const struct {
+    const char *name;
+    int number;
+  } fields[] = {{"key", 3},         {"kind", 4},        {"role", 5},        {"author", 6},
+                {"source", 7},      {"tier", 8},        {"content", 9},     {"parts", 10},
+                {"metadata", 11},   {"importance", 12}, {"pinned", 13},     {"ttl", 16},
+                {"token_count", 17}, {"event_time", 18}, {"expire_time", 22}};
+  Mneme__V1__UpdateMemoryRequest m = MNEME__V1__UPDATE_MEMORY_REQUEST__INIT;
+  wire_update ret;
+  m.id = (char *)"id";
+  for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+    assert_int_equal(
+        protobuf_c_message_descriptor_get_field_by_name(&mneme__v1__memory__descriptor,
+                                                        fields[i].name)->id, fields[i].number);
+    m.update_mask = mask(1, fields[i].name);
+    m.memory = NULL; /* named and not carried: taken away */
+    ACCEPTED(update, &m, &ret);
+    assert_int_equal(ret.fields, 1 << fields[i].number);
+    m.memory = full_memory(); /* carries more than the mask names */
+    m.memory->id = (char *)"";
+    REFUSED(update, &m, &ret, "CONFLICTING_FIELDS", "update_mask");
+  }
+  m.memory = memory_new("new");
+  m.update_mask = mask(3, "content", "ttl", "content");
+  ACCEPTED(update, &m, &ret);
+  assert_int_equal(ret.fields, 1 << 9 | 1 << 16);
+}
+
+static void update_refuses(void **state) {
+  (void)state;
+  Mneme__V1__UpdateMemoryRequest m = MNEME__V1__UPDATE_MEMORY_REQUEST__INIT;
+  wire_update ret;
+  m.memory = memory_new("new");
+  REFUSED(update, &m, &ret, "REQUIRED", "id");
+  m.id = (char *)"i";
+  m.key = (char *)"k";
+  REFUSED(update, &m, &ret, "CONFLICTING_FIELDS", "id");
+  m.key = (char *)"";
+  m.memory = NULL;
+  REFUSED(update, &m, &ret, "REQUIRED", "memory");
+  m.memory = memory_new("");
+  REFUSED(update, &m, &ret, "REQUIRED", "memory");
+  m.update_mask = mask(0);
+  REFUSED(update, &m, &ret, "REQUIRED", "memory");
+  static const char *const wrong[] = {"",           "id",          "sequence",   "create_time",
+                                      "embeddings", "metadata.a",  "Content",    "*",
+                                      "revision",   "access_count"};
+  for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+    m.update_mask = mask(1, wrong[i]);
+    REFUSED(update, &m, &ret, "INVALID_VALUE", "update_mask");
+  }
+  m.update_mask = NULL;
+  m.memory = memory_new("new");
+  m.memory->id = (char *)"another";
+  REFUSED(update, &m, &ret, "CONFLICTING_FIELDS", "memory.id");
+  m.memory->id = (char *)"";
+  m.memory->metadata = metadata("a", "b");
+  m.metadata_patch = metadata("a", "b");
+  REFUSED(update, &m, &ret, "CONFLICTING_FIELDS", "metadata_patch");
+  m.memory->metadata = NULL;
+  m.update_mask = mask(2, "content", "metadata");
+  REFUSED(update, &m, &ret, "CONFLICTING_FIELDS", "metadata_patch");
+  m.update_mask = NULL;
+  OPTIONAL(m.memory, importance, 2);
+  REFUSED(update, &m, &ret, "INVALID_VALUE", "memory.importance");
+  Mneme__V1__Part *part = part_new("");
+  m.memory = memory_new("");
+  m.memory->parts = &part;
+  m.memory->n_parts = 1;
+  REFUSED(update, &m, &ret, "REQUIRED", "memory.parts[0].mime_type");
+  OPTIONAL(&m, expected_revision, -5);
+  REFUSED(update, &m, &ret, "INVALID_VALUE", "expected_revision");
+  m.namespace_ = (char *)"a/b";
+  REFUSED(update, &m, &ret, "INVALID_VALUE", "namespace");
+}
+
+/* --- Delete, Replace, Pop ------------------------------------------------ */
+
+static void delete_memories(void **state) {
+  (void)state;
+  Mneme__V1__DeleteMemoriesRequest m = MNEME__V1__DELETE_MEMORIES_REQUEST__INIT;
+  wire_delete ret;
+  REFUSED(delete, &m, &ret, "REQUIRED", "ids"); /* never all of them by mistake */
+  m.ids = three;
+  m.n_ids = 3;
+  ACCEPTED(delete, &m, &ret);
+  is_default_scope(&ret.scope, "default");
+  assert_false(ret.dry_run);
+  assert_int_equal(ret.id_count, 3);
+  SCOPE(&m);
+  OPTIONAL(&m, expected_revision, 0);
+  m.keys = three;
+  m.n_keys = 1;
+  ACCEPTED(delete, &m, &ret);
+  is_full_scope(&ret.scope, 0);
+  assert_int_equal(ret.key_count, 1);
+  m.dry_run = 1;
+  REFUSED(delete, &m, &ret, "CONFLICTING_FIELDS", "request_id");
+  m.request_id = (char *)"";
+  ACCEPTED(delete, &m, &ret);
+  assert_true(ret.dry_run);
+  m.ids = holed;
+  m.n_ids = 2;
+  REFUSED(delete, &m, &ret, "INVALID_VALUE", "ids");
+  m.n_ids = 1;
+  m.keys = holed;
+  m.n_keys = 2;
+  REFUSED(delete, &m, &ret, "INVALID_VALUE", "keys");
+  OPTIONAL(&m, expected_revision, -1);
+  REFUSED(delete, &m, &ret, "INVALID_VALUE", "expected_revision");
+}
+
+static void replace_memories(void **state) {
+  (void)state;
+  Mneme__V1__ReplaceMemoriesRequest m = MNEME__V1__REPLACE_MEMORIES_REQUEST__INIT;
+  wire_replace ret;
+  REFUSED(replace, &m, &ret, "REQUIRED", "session");
+  SCOPE(&m);
+  ACCEPTED(replace, &m, &ret); /* by nothing */
+  is_full_scope(&ret.scope, -1);
+  assert_int_equal(ret.memory_count, 0);
+  assert_int_equal(ret.from_sequence, 0);
+  pb_memory *both[] = {memory_new("one"), memory_new("two")};
+  m.memories = both;
+  m.n_memories = 2;
+  OPTIONAL(&m, from_sequence, INT64_MAX);
+  OPTIONAL(&m, expected_revision, 1);
+  ACCEPTED(replace, &m, &ret);
+  is_full_scope(&ret.scope, 1);
+  assert_int_equal(ret.memory_count, 2);
+  assert_true(ret.from_sequence == INT64_MAX);
+  assert_string_equal(body_of(&ret.memories[1].record)->content, "two");
+  OPTIONAL(&m, from_sequence, 0);
+  REFUSED(replace, &m, &ret, "INVALID_VALUE", "from_sequence");
+  OPTIONAL(&m, from_sequence, -1);
+  REFUSED(replace, &m, &ret, "INVALID_VALUE", "from_sequence");
+  both[1] = memory_new("");
+  REFUSED(replace, &m, &ret, "REQUIRED", "memories[1].content");
+  OPTIONAL(&m, expected_revision, -1);
+  REFUSED(replace, &m, &ret, "INVALID_VALUE", "expected_revision");
+}
+
+static void pop_memories(void **state) {
+  (void)state;
+  Mneme__V1__PopMemoriesRequest m = MNEME__V1__POP_MEMORIES_REQUEST__INIT;
+  wire_pop ret;
+  ACCEPTED(pop, &m, &ret);
+  is_default_scope(&ret.scope, "default");
+  assert_int_equal(ret.count, 1);
+  SCOPE(&m);
+  m.count = 1000;
+  OPTIONAL(&m, expected_revision, 2);
+  ACCEPTED(pop, &m, &ret);
+  is_full_scope(&ret.scope, 2);
+  assert_int_equal(ret.count, 1000);
+  m.count = 1001;
+  REFUSED(pop, &m, &ret, "INVALID_VALUE", "count");
+  m.count = -1;
+  REFUSED(pop, &m, &ret, "INVALID_VALUE", "count");
+  OPTIONAL(&m, expected_revision, -1);
+  REFUSED(pop, &m, &ret, "INVALID_VALUE", "expected_revision");
+}
+
+/* --- Upkeep -------------------------------------------------------------- */
+
+static void get_stats(void **state) {
+  (void)state;
+  Mneme__V1__GetStatsRequest m = MNEME__V1__GET_STATS_REQUEST__INIT;
+  wire_get_stats ret;
+  ACCEPTED(get_stats, &m, &ret);
+  IS(ret.ns, "default");
+  IS(ret.session, ""); /* the whole namespace */
+  assert_false(ret.allow_partial);
+  m.namespace_ = (char *)"tenant";
+  m.session = (char *)"a/b";
+  m.allow_partial = 1;
+  ACCEPTED(get_stats, &m, &ret);
+  IS(ret.ns, "tenant");
+  IS(ret.session, "a/b");
+  assert_true(ret.allow_partial);
+  m.namespace_ = (char *)"a/b";
+  REFUSED(get_stats, &m, &ret, "INVALID_VALUE", "namespace");
+}
+
+static void list_backends(void **state) {
+  (void)state;
+  error e = {0};
+  assert_true(wire_read_list_backends(NULL, 0, &shared, &e));
+  assert_false(wire_read_list_backends((const uint8_t *)"\x08\x01", 2, &shared, &e));
+  assert_string_equal(e.reason, "UNKNOWN_FIELD");
+}
+
+/* --- No memory ----------------------------------------------------------- */
+
+static void no_memory_is_told(void **state) {
+  (void)state;
+  Mneme__V1__AppendMemoriesRequest m;
+  append_with(&m, full_memory());
+  SCOPE(&m);
+  m.session_metadata_patch = metadata("p", "q");
+  mneme_bytes b = packed(&m);
+  static arena small;
+  size_t taken = 0;
+  for (size_t left = 0; left <= ARENA_FIRST_BYTES; left += 16) {
+    arena_init(&small, 0);
+    arena_alloc(&small, ARENA_FIRST_BYTES - left);
+    error e = {0};
+    wire_append ret;
+    if (wire_read_append((const uint8_t *)b.data, b.size, &small, &ret, &e)) {
+      taken++;
+      IS(ret.memories[0].record.source, "chat");
+      assert_true(ret.has_patch && ret.patch.size > 0);
+    } else {
+      assert_int_equal(e.code, CODE_RESOURCE_EXHAUSTED);
+      assert_string_equal(e.reason, "NO_MEMORY");
+    }
+    arena_clear(&small);
+  }
+  assert_true(taken > 0); /* a small append needs no block */
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      TEST(create_session_by_default),
+      TEST(create_session_with_everything),
+      TEST(create_session_refuses),
+      TEST(get_session),
+      TEST(clear_session_needs_a_session),
+      TEST(delete_session_needs_a_session),
+      TEST(list_sessions),
+      TEST(update_session_sets_what_is_carried),
+      TEST(update_session_sets_what_the_mask_names),
+      TEST(update_session_refuses),
+      TEST(append_by_default),
+      TEST(append_with_everything),
+      TEST(explicit_values_that_are_zero_count),
+      TEST(a_memory_needs_content_a_part_or_a_key),
+      TEST(equal_metadata_makes_equal_bodies),
+      TEST(append_refuses_memories),
+      TEST(both_ends_of_the_ranges_are_taken),
+      TEST(append_refuses),
+      TEST(what_the_check_refuses_is_passed_on),
+      TEST(ingest_is_an_append_in_a_wrapper),
+      TEST(get_memories),
+      TEST(ids_and_keys_are_a_thousand_together),
+      TEST(list_memories),
+      TEST(list_refuses),
+      TEST(update_sets_what_is_carried),
+      TEST(update_sets_what_the_mask_names),
+      TEST(update_refuses),
+      TEST(delete_memories),
+      TEST(replace_memories),
+      TEST(pop_memories),
+      TEST(get_stats),
+      TEST(list_backends),
+      TEST(no_memory_is_told),
+  };
+  return cmocka_run_group_tests_name("messages", tests, NULL, NULL);
+}
