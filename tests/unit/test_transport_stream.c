@@ -66,6 +66,28 @@ static void echoes_until_half_close(void **state) {
   let_go(f);
 }
 
+static void owner_reads_ahead(void **state) {
+  fixture *f = *state;
+  uint8_t *data = malloc(100000);
+  uint64_t expected = 0;
+  rpc r;
+  stream_begin(&r, f, PATH_GATHER, 20000);
+  for (int i = 0; i < 200; i++) {
+    size_t size = i % 5 == 0 ? 100000 : (size_t)i * 7; /* in several pieces, or in one */
+    memset(data, i, 100000);
+    expected += (uint64_t)(uint8_t)i * size;
+    assert_true(rpc_send(&r, data, size));
+  }
+  rpc_half_close(&r);
+  assert_true(rpc_receive(&r));
+  assert_int_equal(r.size, sizeof expected);
+  assert_memory_equal(r.data, &expected, sizeof expected);
+  assert_int_equal(rpc_end(&r), GRPC_STATUS_OK);
+  rpc_free(&r);
+  free(data);
+  let_go(f);
+}
+
 /* A stream that ends at once: the status goes out with the headers. */
 static void half_close_without_a_message(void **state) {
   fixture *f = *state;
@@ -268,6 +290,7 @@ int main(void) {
   grpc_init();
   const struct CMUnitTest tests[] = {
       STARTED(echoes_until_half_close),
+      STARTED(owner_reads_ahead),
       STARTED(half_close_without_a_message),
       STARTED(cancel_closes),
       STARTED(deadline_closes),

@@ -138,6 +138,21 @@ static void chat_writable(transport_stream *s) { transport_stream_read(s); }
 
 static void chat_half_close(transport_stream *s) { transport_stream_finish(s, NULL); }
 
+/* Asks for the next message while it still needs this one. */
+static void gather_message(transport_stream *s, const uint8_t *data, size_t size) {
+  fixture *f = transport_stream_state(s);
+  transport_stream_read(s);
+  for (size_t i = 0; i < size; i++)
+    f->sum += data[i];
+}
+
+static void gather_half_close(transport_stream *s) {
+  fixture *f = transport_stream_state(s);
+  stream_reply(s, &f->sum, sizeof f->sum);
+}
+
+static void gather_writable(transport_stream *s) { transport_stream_finish(s, NULL); }
+
 static void flood_next(transport_stream *s) {
   fixture *f = transport_stream_state(s);
   if (f->flooded == FLOOD_MESSAGES) {
@@ -176,6 +191,14 @@ static const transport_stream_ops CHAT = {
     .message = chat_message,
     .half_close = chat_half_close,
     .writable = chat_writable,
+    .closed = on_closed,
+    .release = on_release,
+};
+static const transport_stream_ops GATHER = {
+    .open = on_open,
+    .message = gather_message,
+    .half_close = gather_half_close,
+    .writable = gather_writable,
     .closed = on_closed,
     .release = on_release,
 };
@@ -236,6 +259,7 @@ void fixture_start(fixture *f) {
       {.path = PATH_ABOUT, .kind = TRANSPORT_UNARY, .unary = on_about},
       {.path = PATH_FREE, .kind = TRANSPORT_UNARY, .unary = on_echo, .unmetered = true},
       {.path = PATH_CHAT, .kind = TRANSPORT_STREAM, .stream = &CHAT},
+      {.path = PATH_GATHER, .kind = TRANSPORT_STREAM, .stream = &GATHER},
       {.path = PATH_FLOOD, .kind = TRANSPORT_STREAM, .stream = &FLOOD},
       {.path = PATH_LISTEN, .kind = TRANSPORT_STREAM, .stream = &LISTEN, .long_lived = true},
   };

@@ -20,6 +20,7 @@
 #define PATH_CHAT "/t.T/Chat"       /* stream: echo, until half-close */
 #define PATH_FLOOD "/t.T/Flood"     /* stream: FLOOD_MESSAGES messages */
 #define PATH_LISTEN "/t.T/Listen"   /* stream, long-lived: `number`, when woken */
+#define PATH_GATHER "/t.T/Gather"   /* stream: reads ahead, answers the sum of all bytes */
 #define PATH_NOWHERE "/t.T/Nowhere" /* not registered */
 
 #define FLOOD_BYTES 65536
@@ -39,6 +40,7 @@ typedef struct fixture {
   int opened;
   int closed;
   int released;
+  uint64_t sum;       /* of Gather; queue's thread */
   int last_sent;      /* by Listen; queue's thread */
   atomic_int number;  /* what Listen sends, when it changes */
   atomic_int flooded; /* sends that flow control took */
