@@ -138,6 +138,8 @@ def test_importance_zero_is_not_absent(client):
         (" ".join(["w"] * 10), 10),
         (" ".join(["w"] * 999), 999),
         ("   ", 0),
+        ("a\u00a0b\u2003c\u3000d", 1),  # only ASCII white space separates
+        ("a\vb\fc", 3),
     ],
 )
 def test_tokens_are_words_times_thirteen_tenths(client, text, words):

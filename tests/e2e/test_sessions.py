@@ -1,5 +1,7 @@
 """Sessions: create, read, list, update, and what a session is a unit of."""
 
+import uuid
+
 import pytest
 
 import pb
@@ -82,6 +84,11 @@ def test_create_without_a_name_repeated_returns_the_same(client):
     two = client.CreateSession(request_id="r1")
     assert not one.deduplicated and two.deduplicated
     assert one.session == two.session
+    # Made from namespace and request_id: a UUID of version 8.
+    assert uuid.UUID(one.session.session).version == 8
+    other = client.CreateSession(request_id="r2").session
+    assert other.session != one.session.session
+    client.DeleteSession(session=other.session)
     listed = client.ListSessions().sessions
     assert [each.id for each in listed] == [one.session.session]
 
