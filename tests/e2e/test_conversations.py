@@ -126,7 +126,7 @@ def same(got, sent):
     assert mine == sent, (mine, sent)
     assert got.content.encode() == sent.content.encode()
     assert got.kind == "message"
-    assert got.token_count == (13 * len(sent.content.split()) + 9) // 10
+    assert got.token_count == (13 * len(sent.content.encode().split()) + 9) // 10
 
 
 def total(client_of, stores):
