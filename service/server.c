@@ -177,8 +177,10 @@ static transport_status busy_status(arena *a) {
 static int queue_count(int64_t set) {
   if (set > 0)
     return (int)set;
-  long cores = sysconf(_SC_NPROCESSORS_ONLN);
-  return cores < 1 ? 1 : cores > QUEUES_DEFAULT_MAX ? QUEUES_DEFAULT_MAX : (int)cores;
+  /* The core's own threads and the workers want the other half: with a queue per
+   * core a call was measured to cost a third more CPU. */
+  long half = sysconf(_SC_NPROCESSORS_ONLN) / 2;
+  return half < 1 ? 1 : half > QUEUES_DEFAULT_MAX ? QUEUES_DEFAULT_MAX : (int)half;
 }
 
 static void fill_options(server *s) {

@@ -43,7 +43,7 @@ typedef struct config_settings {
   int64_t log_level;  /* a log_level */
   int64_t log_format; /* a log_format */
   /* transport_options */
-  int64_t queues; /* 0 = one per core */
+  int64_t queues; /* 0 = one for two cores */
   int64_t slots;
   int64_t receive_max;
   int64_t metadata_max;

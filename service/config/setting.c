@@ -38,7 +38,7 @@ const setting settings[] = {
   WORD("log", "format", "text", format_words, log_format,
        "One event a line to standard error, for people or for programs."),
   INT("limits", "queues", "0", 0, 64, queues,
-      "Completion queues of the transport, a thread each; 0 = one per core."),
+      "Completion queues of the transport, a thread each; 0 = one for two cores."),
   INT("limits", "slots", "16", 1, 64, slots,
       "Calls that each queue stands ready for, per method."),
   SIZE("limits", "receive_max", "4MiB", 64 * KIB, 64 * MIB, receive_max,
