@@ -41,7 +41,7 @@ const setting settings[] = {
       "Completion queues of the transport, a thread each; 0 = one for two cores."),
   INT("limits", "slots", "16", 1, 64, slots,
       "Calls that each queue stands ready for, per method."),
-  SIZE("limits", "receive_max", "4MiB", 64 * KIB, 64 * MIB, receive_max,
+  SIZE("limits", "receive_max", "4MiB", 64 * KIB, 4 * MIB, receive_max,
        "Largest request; a larger one is refused with RESOURCE_EXHAUSTED."),
   SIZE("limits", "metadata_max", "16KiB", KIB, MIB, metadata_max,
        "Largest set of request headers."),

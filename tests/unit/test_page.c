@@ -167,6 +167,25 @@ static void other_arguments_kinds_and_keys_are_refused(void **state) {
   assert_true(reads_with(&key, token, PAGE_MEMORIES, p.arguments, &back));
 }
 
+/* Made by tests/fuzz/make_corpus.py, which knows the format from its description:
+ * a change of it would make the tokens of clients worthless. */
+static void a_token_made_elsewhere_is_read(void **state) {
+  (void)state;
+  static const char token[] =
+      "AQFzaXh0ZWVuIGJ5dGVzLi4AAAECAwQFBgcICQoLDA0ODwwAAAAAAAAAoA8AAAAAAABrZXktMQlC"
+      "Wy2fo-8pVFsua_22LM4";
+  page_position p = sample("", 0), back;
+  assert_true(reads_with(&key, mneme_bytes_of(token, sizeof token - 1), PAGE_MEMORIES, p.arguments,
+                         &back));
+  assert_int_equal(back.number, 12);
+  assert_int_equal(back.budget, 4000);
+  assert_int_equal(back.name.size, 5);
+  assert_memory_equal(back.name.data, "key-1", 5);
+  for (int i = 0; i < 16; i++)
+    assert_int_equal(back.uid.bytes[i], i);
+  assert_string_equal(page_token_make(&shared, &key, &back), token);
+}
+
 /* A token is the same on every replica, and does not depend on what lay in memory. */
 static void equal_positions_make_equal_tokens(void **state) {
   (void)state;
@@ -200,6 +219,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(cut_and_longer_tokens_are_refused, begin, end),
       cmocka_unit_test_setup_teardown(texts_of_every_length_are_refused, begin, end),
       cmocka_unit_test_setup_teardown(other_arguments_kinds_and_keys_are_refused, begin, end),
+      cmocka_unit_test_setup_teardown(a_token_made_elsewhere_is_read, begin, end),
       cmocka_unit_test_setup_teardown(equal_positions_make_equal_tokens, begin, end),
       cmocka_unit_test_setup_teardown(no_memory_is_told, begin, end),
   };
