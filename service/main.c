@@ -18,6 +18,7 @@
 #include "registry/types.h"
 #include "server.h"
 
+#define CONFIG_LINE_MAX 4096 /* bytes of one reported error */
 #define EXIT_OK 0
 #define EXIT_FAILED 1
 #define EXIT_USAGE 2
@@ -128,7 +129,14 @@ static const char *host_env(void *ctx, const char *name) {
 
 static void host_error(void *ctx, const char *text) {
   (void)ctx;
-  fprintf(stderr, "%s\n", text);
+  /* A file may hold anything; a terminal shall not obey it. Quotes stay plain. */
+  char line[CONFIG_LINE_MAX];
+  log_escape(line, sizeof line, text, strlen(text));
+  for (const char *p = line; *p != '\0'; p++) {
+    p += p[0] == '\\' && (p[1] == '"' || p[1] == '\\');
+    fputc(*p, stderr);
+  }
+  fputc('\n', stderr);
 }
 
 /* --- Reading ------------------------------------------------------------- */

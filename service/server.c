@@ -287,8 +287,7 @@ static void wait_for_signal(const sigset_t *set) {
   int number = 0;
   while (sigwait(set, &number) != 0)
     ;
-  log_event(LOG_INFO, "draining", log_text("signal", number == SIGTERM ? "SIGTERM" : "SIGINT"),
-            log_end());
+  log_event(LOG_INFO, "draining", log_text("signal", strsignal(number)), log_end());
 }
 
 int server_run(const config *c) {
@@ -297,6 +296,7 @@ int server_run(const config *c) {
   sigemptyset(&set);
   sigaddset(&set, SIGTERM);
   sigaddset(&set, SIGINT);
+  sigaddset(&set, SIGHUP); /* the terminal has gone: as if asked to stop */
   /* Before any thread starts: they inherit the mask. */
   pthread_sigmask(SIG_BLOCK, &set, NULL);
   signal(SIGPIPE, SIG_IGN);

@@ -5,17 +5,26 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <unistr.h>
+
+/* A text that was cut, here or by a "%.64s", may end inside a character. */
+static void repair(char *text, size_t size) {
+  const uint8_t *bad = (uint8_t *)text;
+  while ((bad = u8_check(bad, (size_t)((uint8_t *)text + size - bad))) != NULL)
+    text[bad - (uint8_t *)text] = '?';
+}
 
 static bool set_v(error *e, arena *a, int code, const char *reason, const char *field,
                   const char *format, va_list args) {
   if (e->code != CODE_OK)
     return false;
-  char text[1024];
+  char text[ERROR_TEXT_MAX];
   int size = vsnprintf(text, sizeof text, format, args);
   if (size < 0)
     size = 0;
   if ((size_t)size >= sizeof text)
     size = sizeof text - 1;
+  repair(text, (size_t)size);
   char *message = arena_copy(a, text, (size_t)size);
   *e = (error){.code = code,
                .reason = reason,
@@ -138,6 +147,8 @@ void error_from_status(error *e, arena *a, mneme_status status, bool repeatable,
                .reason = row->reason,
                .message = message != NULL ? message : row->text,
                .retry_us = row->retry_us};
+  if (status == MNEME_REUSED)
+    e->field = "request_id";
   /* Without a request_id a repeat may store the memories twice, so the code must
    * not invite one. */
   if (status == MNEME_UNCERTAIN && !repeatable) {

@@ -30,6 +30,9 @@ enum {
   CODE_DATA_LOSS = 15
 };
 
+/* With its NUL. A status message travels percent-encoded, up to three times as
+ * long, and TRANSPORT_MESSAGE_MAX bounds that. */
+#define ERROR_TEXT_MAX 640
 #define ERROR_METADATA_MAX 4
 #define ERROR_RETRY_BUSY_US 100000  /* what BUSY and STORE_FULL tell a client to wait */
 #define ERROR_RETRY_DOWN_US 1000000 /* what BACKEND_DOWN does */

@@ -209,7 +209,8 @@ static void commit_done(mneme_status status, const mneme_written *w, void *ctx) 
 static void commit_attempt(op *o) {
   commit *c = o->state;
   c->attempts++;
-  c->effective = policy_merge(o->route.rule, &c->known.policy);
+  c->effective = policy_merge(o->route.rule,
+                              c->new_policy != NULL ? c->new_policy : &c->known.policy);
   c->write.plan = policy_plan(&c->effective);
   c->write.plan.settings_revision = c->known.settings_revision;
   c->write.window_us = policy_window_us(&c->effective);

@@ -32,6 +32,9 @@ struct commit {
   /* A status other than OK; true = it has been taken care of. NULL = nothing is
    * special. Not called for stale plans. */
   bool (*refused)(commit *c, mneme_status status, const mneme_written *w);
+  /* The override that a SET_SETTINGS step brings: what the commit does goes by it,
+   * not by the one that is there before. NULL = it stays. */
+  const policy *new_policy;
   /* Of commit_append: what the client sent, and the records made of it. */
   const wire_memory *memories;
   mneme_record *records;

@@ -44,22 +44,23 @@ static bool give_id(op *o, wire_create_session *q) {
 }
 
 void rpc_create_session(op *o, const uint8_t *data, size_t size) {
-  wire_create_session q;
+  wire_create_session *q = arena_alloc(o->arena, sizeof *q);
   mneme_bytes settings;
-  if (!wire_read_create_session(data, size, o->arena, &q, &o->error) ||
-      (!q.session_given && !give_id(o, &q)) ||
-      !wire_pack_settings(&q.settings, o->arena, &settings, &o->error)) {
-    op_fail(o);
+  if (q == NULL || !wire_read_create_session(data, size, o->arena, q, &o->error) ||
+      (!q->session_given && !give_id(o, q)) ||
+      !wire_pack_settings(&q->settings, o->arena, &settings, &o->error)) {
+    op_finish(o, NULL);
     return;
   }
-  op_route(o, q.scope.ns, q.scope.session);
+  op_route(o, q->scope.ns, q->scope.session);
   fingerprint f = fingerprint_begin("CreateSession");
-  fingerprint_settings(&f, &q.settings);
-  commit *c = commit_new(o, &q.scope, &f);
+  fingerprint_settings(&f, &q->settings);
+  commit *c = commit_new(o, &q->scope, &f);
   if (c == NULL)
     return;
   c->answer = answer;
   c->refused = refused;
+  c->new_policy = &q->settings.policy;
   c->write.existence = MNEME_MUST_NOT_EXIST;
   commit_step(c, MNEME_STEP_SET_SETTINGS)->settings = settings;
   commit_start(c);

@@ -9,6 +9,7 @@ typedef struct update {
   wire_update_session request;
   commit *commit;
   mneme_uid uid; /* of the incarnation that was read */
+  policy policy; /* the override as it will be */
   int rounds;
 } update;
 
@@ -78,6 +79,8 @@ static bool merge(update *u, const mneme_header *h) {
                           &settings.metadata, &o->error))
       return false;
   }
+  u->policy = settings.policy;
+  u->commit->new_policy = &u->policy;
   return wire_pack_settings(&settings, o->arena, &u->commit->steps[0].settings, &o->error);
 }
 

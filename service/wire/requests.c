@@ -337,11 +337,24 @@ bool wire_read_append(const uint8_t *data, size_t size, arena *a, wire_append *r
   return m != NULL && read_append(m, a, ret, e);
 }
 
+/* An item's error reads as that of the unary method: its fields are named from
+ * AppendMemoriesRequest on. */
+static bool strip_append(error *e) {
+  static const char prefix[] = "append.";
+  size_t size = sizeof prefix - 1;
+  if (e->field != NULL && strncmp(e->field, prefix, size) == 0) {
+    e->field += size;
+    if (strncmp(e->message, prefix, size) == 0)
+      e->message += size;
+  }
+  return false;
+}
+
 bool wire_read_ingest(const uint8_t *data, size_t size, arena *a, wire_append *ret, error *e) {
   const Mneme__V1__IngestMemoriesRequest *m =
       unpack(&mneme__v1__ingest_memories_request__descriptor, data, size, a, e);
   if (m == NULL)
-    return false;
+    return strip_append(e);
   if (m->append == NULL)
     return error_invalid(e, a, "REQUIRED", "append", "append: required");
   return read_append(m->append, a, ret, e);

@@ -135,7 +135,7 @@ static const struct {
   {"limits: {keepalive: 30}\n",
    "f:1:21: \"30\" is not understood, expected duration from 1s to 1d\n"},
   {"limits: {receive_max: 4MB}\n",
-   "f:1:23: \"4MB\" is not understood, expected size from 64KiB to 64MiB\n"},
+   "f:1:23: \"4MB\" is not understood, expected size from 64KiB to 4MiB\n"},
   {"sweep: {interval: 9ms}\n",
    "f:1:19: \"9ms\" is out of range, expected duration from 10ms to 1d\n"},
   /* listen */
@@ -414,7 +414,7 @@ static const char everything[] =
   "  b: {type: plain, size: 64KiB, wait: 1h30m, sync: false, count: -10, note: '${YAML}'}\n"
   "  c: {plugin: ./good.so, note: \"~\"}\n"
   "log: {level: error, format: json}\n"
-  "limits: {queues: 3, slots: 4, receive_max: 5MiB, metadata_max: 6KiB, memory_quota: 0,\n"
+  "limits: {queues: 3, slots: 4, receive_max: 3MiB, metadata_max: 6KiB, memory_quota: 0,\n"
   "  streams_per_connection: 7, calls: 8, arena_max: 9MiB, keepalive: 10s,\n"
   "  keepalive_timeout: 11s, idle: 12s, drain: 0, workers: 14, worker_queue: 15,\n"
   "  worker_timers: 16}\n"
@@ -456,7 +456,7 @@ static void every_key_is_read(void **state) {
   assert_int_equal(c->rules[3].backend, 0);
 
   const config_settings expected = {
-    LOG_ERROR, LOG_JSON, 3, 4, 5 << 20, 6 << 10, 0, 7, 8, 9 << 20, 10000000, 11000000, 12000000, 0,
+    LOG_ERROR, LOG_JSON, 3, 4, 3 << 20, 6 << 10, 0, 7, 8, 9 << 20, 10000000, 11000000, 12000000, 0,
     14, 15, 16, 17000};
   assert_memory_equal(&c->settings, &expected, sizeof expected);
   config_close(c);
