@@ -50,22 +50,18 @@ static char *block_add(arena *a, size_t size) {
   return (char *)(block + 1);
 }
 
-void *arena_alloc(arena *a, size_t size) {
+void *arena_alloc_block(arena *a, size_t size) {
   if (size > SIZE_MAX / 2)
     return NULL;
   size = (size + 15) & ~(size_t)15;
-  if ((size_t)(a->end - a->cursor) < size) {
-    if (size > ARENA_BLOCK_BYTES / 2)
-      return block_add(a, size);
-    char *block = block_add(a, ARENA_BLOCK_BYTES);
-    if (block == NULL)
-      return NULL;
-    a->cursor = block;
-    a->end = block + ARENA_BLOCK_BYTES;
-  }
-  void *p = a->cursor;
-  a->cursor += size;
-  return p;
+  if (size > ARENA_BLOCK_BYTES / 2)
+    return block_add(a, size);
+  char *block = block_add(a, ARENA_BLOCK_BYTES);
+  if (block == NULL)
+    return NULL;
+  a->cursor = block + size;
+  a->end = block + ARENA_BLOCK_BYTES;
+  return block;
 }
 
 void *arena_calloc(arena *a, size_t count, size_t size) {

@@ -28,7 +28,15 @@ typedef struct arena {
 void arena_init(arena *a, size_t max);
 /* Frees what was taken, ready for reuse. */
 void arena_clear(arena *a);
-void *arena_alloc(arena *a, size_t size);
+void *arena_alloc_block(arena *a, size_t size); /* when the current one is used up */
+static inline void *arena_alloc(arena *a, size_t size) {
+  size_t room = (size_t)(a->end - a->cursor);
+  if (__builtin_expect(size > room || ((size + 15) & ~(size_t)15) > room, 0))
+    return arena_alloc_block(a, size);
+  void *p = a->cursor;
+  a->cursor += (size + 15) & ~(size_t)15;
+  return p;
+}
 /* Zeroed, and NULL when count * size overflows. */
 void *arena_calloc(arena *a, size_t count, size_t size);
 /* A copy that ends in NUL. */

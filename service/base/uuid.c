@@ -69,14 +69,15 @@ void uuid_v7(uint8_t out[UUID_BYTES], int64_t now_us) {
 
 void uuid_format(const uint8_t uuid[UUID_BYTES], char out[UUID_TEXT_SIZE]) {
   static const char digits[] = "0123456789abcdef";
-  char *p = out;
+  /* Where the two digits of each byte go: the dashes stand between. */
+  static const uint8_t place[UUID_BYTES] = {0,  2,  4,  6,  9,  11, 14, 16,
+                                            19, 21, 24, 26, 28, 30, 32, 34};
   for (int i = 0; i < UUID_BYTES; i++) {
-    if (i == 4 || i == 6 || i == 8 || i == 10)
-      *p++ = '-';
-    *p++ = digits[uuid[i] >> 4];
-    *p++ = digits[uuid[i] & 15];
+    out[place[i]] = digits[uuid[i] >> 4];
+    out[place[i] + 1] = digits[uuid[i] & 15];
   }
-  *p = '\0';
+  out[8] = out[13] = out[18] = out[23] = '-';
+  out[UUID_TEXT_SIZE - 1] = '\0';
 }
 
 static int hex(char c) {

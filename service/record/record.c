@@ -15,6 +15,9 @@ uint8_t *record_body_new(arena *a, size_t payload_size) {
   return body;
 }
 
+/* Checksums and the counting of words below read numbers as they lie in memory. */
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "stores would not move between machines");
+
 static uint32_t crc_add(uint32_t crc, const void *data, size_t size) {
   if (size == 0)
     return crc;
@@ -26,9 +29,8 @@ uint32_t record_crc32c(const void *data, size_t size) {
 }
 
 static size_t put64(uint8_t *out, uint64_t value) {
-  for (int i = 0; i < 8; i++)
-    out[i] = (uint8_t)(value >> (8 * i));
-  return 8;
+  memcpy(out, &value, sizeof value); /* little-endian: see above */
+  return sizeof value;
 }
 
 static uint32_t compute(const mneme_record *r) {
@@ -64,14 +66,41 @@ mneme_status record_open(const mneme_record *r, mneme_bytes *ret_payload) {
   return MNEME_OK;
 }
 
+/* --- Tokens -------------------------------------------------------------- */
+
+#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
+
+/* The high bit of each byte that is white space: eight bytes at a time, because a
+ * loop over single bytes was a tenth of an append. Bit tricks: a byte below 128
+ * that is less than n has its high bit set in (byte - n) with the high bit set
+ * aside ("Bit Twiddling Hacks", hasless). */
+static uint64_t spaces_of(uint64_t word) {
+  uint64_t high = EACH(0x80), low = word & ~high;
+  uint64_t above_8 = low + EACH(0x80 - 0x09);  /* high bit: >= 9 */
+  uint64_t above_13 = low + EACH(0x80 - 0x0E); /* high bit: >= 14 */
+  uint64_t blank = (low ^ EACH(' ')) + EACH(0x7F); /* high bit: not a blank */
+  return ((above_8 & ~above_13) | ~blank) & high & ~word;
+}
+
+/* How many words begin in these bytes: at one that is no space and follows one
+ * that is. before = the mark of the byte in front, at bit 7. */
+static int64_t begins_of(uint64_t word, uint64_t *before) {
+  uint64_t spaces = spaces_of(word);
+  uint64_t begins = ~spaces & EACH(0x80) & (spaces << 8 | *before);
+  *before = spaces >> 56;
+  return (int64_t)((begins >> 7) * EACH(1) >> 56); /* the sum of the eight marks */
+}
+
 int64_t record_count_tokens(const char *text, size_t size) {
   int64_t words = 0;
-  bool inside = false;
-  for (size_t i = 0; i < size; i++) {
-    unsigned char c = (unsigned char)text[i];
-    bool space = c == ' ' || (c >= '\t' && c <= '\r');
-    words += !space && !inside;
-    inside = !space;
+  uint64_t before = 0x80, word; /* as if a space stood in front */
+  size_t i = 0;
+  for (; i + 8 <= size; i += 8) {
+    memcpy(&word, text + i, 8);
+    words += begins_of(word, &before);
   }
+  word = EACH(' ');
+  memcpy(&word, text + i, size - i);
+  words += begins_of(word, &before);
   return (13 * words + 9) / 10;
 }

@@ -12,8 +12,7 @@ commit *commit_new(op *o, const wire_scope *scope, const fingerprint *f) {
     op_fail_no_memory(o);
     return NULL;
   }
-  memset(c, 0, offsetof(commit, known));
-  memset(&c->effective, 0, sizeof *c - offsetof(commit, effective));
+  memset(c, 0, offsetof(commit, steps));
   c->op = o;
   c->write.ns = scope->ns;
   c->write.session = scope->session;

@@ -20,10 +20,7 @@ typedef struct commit commit;
 struct commit {
   op *op;
   mneme_write write;
-  mneme_step steps[MNEME_STEPS_MAX];
   int attempts;
-  plan_known known;
-  policy effective;
   /* Before each attempt: what depends on the policy in force. false = o->error is
    * set. NULL = nothing does. */
   bool (*prepare)(commit *c);
@@ -40,6 +37,10 @@ struct commit {
   mneme_record *records;
   size_t memory_count;
   const void *request; /* the method's own */
+  /* From here on nothing is set by commit_new. */
+  mneme_step steps[MNEME_STEPS_MAX]; /* by commit_step */
+  plan_known known;                  /* by each attempt, as is the next */
+  policy effective;
 };
 
 /* A commit for the routed op with the scope's names and request_id; no steps, no

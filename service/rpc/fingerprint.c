@@ -34,21 +34,26 @@ void fingerprint_names(fingerprint *f, const mneme_bytes *names, size_t count) {
 
 static void add_memory(fingerprint *f, const wire_memory *m) {
   const mneme_record *r = &m->record;
-  int64_t numbers[8] = {r->tier,
-                        r->pinned,
-                        r->has_importance,
-                        0,
-                        r->token_count,
-                        r->ttl_us,
-                        r->event_us,
-                        r->ttl_us == 0 ? r->expire_us : 0};
-  const mneme_bytes *strings[] = {&r->id, &r->key, &r->kind, &r->role, &r->author, &r->source};
+  const mneme_bytes *strings[] = {&r->id,     &r->key,    &r->kind, &r->role,
+                                  &r->author, &r->source, &r->body};
+  enum { NUMBERS = 8, STRINGS = sizeof strings / sizeof *strings };
+  int64_t numbers[NUMBERS + STRINGS] = {r->tier,
+                                        r->pinned,
+                                        r->has_importance,
+                                        0,
+                                        r->token_count,
+                                        r->ttl_us,
+                                        r->event_us,
+                                        r->ttl_us == 0 ? r->expire_us : 0};
   if (r->has_importance)
     memcpy(&numbers[3], &r->importance, sizeof r->importance);
+  /* All lengths first: then what is empty, and that is most, need not be hashed. */
+  for (size_t i = 0; i < STRINGS; i++)
+    numbers[NUMBERS + i] = (int64_t)strings[i]->size;
   add(f, numbers, sizeof numbers);
-  for (size_t i = 0; i < sizeof strings / sizeof *strings; i++)
-    fingerprint_bytes(f, *strings[i]);
-  fingerprint_bytes(f, r->body);
+  for (size_t i = 0; i < STRINGS; i++)
+    if (strings[i]->size > 0)
+      add(f, strings[i]->data, strings[i]->size);
 }
 
 void fingerprint_memories(fingerprint *f, const wire_memory *memories, size_t count) {

@@ -87,20 +87,44 @@ static bool read_times(const pb_memory *m, const char *path, arena *a, mneme_rec
   return true;
 }
 
+#define TAG_CONTENT (9 << 3 | 2)
+
+/* Tag and length in front of the content; returns their size. */
+static size_t put_content_head(size_t size, uint8_t head[8]) {
+  size_t at = 0;
+  if (size == 0)
+    return 0;
+  head[at++] = TAG_CONTENT;
+  for (; size > 127; size >>= 7)
+    head[at++] = (uint8_t)(size | 128);
+  head[at++] = (uint8_t)size;
+  return at;
+}
+
 /* content, parts and metadata, with their canonical bytes as the record's body.
- * The message keeps its other fields: only a shallow copy is packed. */
+ * The message keeps its other fields: only a shallow copy is packed. The content
+ * is put in front by hand: most memories have nothing else, and protobuf-c walks
+ * all fields of the message twice to find that out. */
 static bool pack_body(const pb_memory *m, arena *a, mneme_record *r) {
-  pb_memory body = MNEME__V1__MEMORY__INIT;
-  body.content = m->content;
-  body.n_parts = m->n_parts;
-  body.parts = m->parts;
-  body.metadata = m->metadata;
-  size_t size = protobuf_c_message_get_packed_size(&body.base);
-  uint8_t *out = record_body_new(a, size);
+  uint8_t head[8];
+  size_t content = strlen(m->content), head_size = put_content_head(content, head), rest = 0;
+  pb_memory body;
+  if (m->n_parts > 0 || m->metadata != NULL) {
+    body = (pb_memory)MNEME__V1__MEMORY__INIT;
+    body.n_parts = m->n_parts;
+    body.parts = m->parts;
+    body.metadata = m->metadata;
+    rest = protobuf_c_message_get_packed_size(&body.base);
+  }
+  uint8_t *out = record_body_new(a, head_size + content + rest);
   if (out == NULL)
     return false;
-  protobuf_c_message_pack(&body.base, out + RECORD_PREFIX);
-  r->body = mneme_bytes_of((const char *)out, RECORD_PREFIX + size);
+  uint8_t *p = out + RECORD_PREFIX;
+  memcpy(p, head, head_size);
+  memcpy(p + head_size, m->content, content);
+  if (rest > 0)
+    protobuf_c_message_pack(&body.base, p + head_size + content);
+  r->body = mneme_bytes_of((const char *)out, RECORD_PREFIX + head_size + content + rest);
   return true;
 }
 
