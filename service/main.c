@@ -73,7 +73,7 @@ static const struct {
   int status;
   const char *doc;
 } exits[] = {
-  {EXIT_OK, "stopped by SIGTERM or SIGINT, or did what was asked"},
+  {EXIT_OK, "stopped by SIGTERM, SIGINT or SIGHUP, or did what was asked"},
   {EXIT_FAILED, "a backend or an address could not be opened, or the server failed"},
   {EXIT_USAGE, "the command line or the config is wrong"},
 };

@@ -37,6 +37,10 @@ static inline void *arena_alloc(arena *a, size_t size) {
   a->cursor += (size + 15) & ~(size_t)15;
   return p;
 }
+/* Lets it take that much more: for the answer that says that it was used up. */
+static inline void arena_extend(arena *a, size_t size) {
+  a->max += size;
+}
 /* Zeroed, and NULL when count * size overflows. */
 void *arena_calloc(arena *a, size_t count, size_t size);
 /* A copy that ends in NUL. */

@@ -51,7 +51,7 @@ const setting settings[] = {
       "Calls that one connection may have under way."),
   INT("limits", "calls", "4096", 1, 1000000, calls,
       "Calls under way at once; further ones are refused with UNAVAILABLE."),
-  SIZE("limits", "arena_max", "64MiB", 8 * MIB, GIB, arena_max,
+  SIZE("limits", "arena_max", "256MiB", 64 * MIB, 4 * GIB, arena_max,
        "Memory that one call may take."),
   TIME("limits", "keepalive", "30s", S, D, keepalive_us,
        "A connection that is silent for this long is pinged."),

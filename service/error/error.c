@@ -63,8 +63,8 @@ bool error_no_memory(error *e) {
   if (e->code == CODE_OK)
     *e = (error){.code = CODE_RESOURCE_EXHAUSTED,
                  .reason = "NO_MEMORY",
-                 .message = "the server has no memory for this call: send less at once, or give "
-                            "it more memory"};
+                 .message = "the request takes more memory than the server gives to one call: send "
+                            "less at once, or raise limits.arena_max"};
   return false;
 }
 

@@ -7,7 +7,7 @@
 
 #define VERSION 1
 #define MAC_BYTES 16
-#define FIXED_BYTES (2 + 16 + 16 + 8 + 8)
+#define FIXED_BYTES (2 + 16 + 16 + 8 + 8 + 8)
 #define RAW_MAX (FIXED_BYTES + MNEME_SESSION_MAX + MAC_BYTES)
 
 _Static_assert((RAW_MAX + 2) / 3 * 4 < PAGE_TOKEN_MAX, "a token has a bound");
@@ -91,6 +91,7 @@ const char *page_token_make(arena *a, const page_key *key, const page_position *
   memcpy(raw + 18, p->uid.bytes, 16);
   put64(raw + 34, p->number);
   put64(raw + 42, p->budget);
+  put64(raw + 50, p->to_skip);
   if (p->name.size > 0)
     memcpy(raw + FIXED_BYTES, p->name.data, p->name.size);
   if (!sign(key, raw, size, raw + size))
@@ -120,6 +121,7 @@ bool page_token_read(arena *a, const page_key *key, mneme_bytes token, page_kind
   *ret = (page_position){.kind = kind,
                          .number = get64(raw + 34),
                          .budget = get64(raw + 42),
+                         .to_skip = get64(raw + 50),
                          .name = mneme_bytes_of(name, size - FIXED_BYTES)};
   memcpy(ret->arguments, raw + 2, 16);
   memcpy(ret->uid.bytes, raw + 18, 16);

@@ -5,7 +5,7 @@
  * in it: so replicas and restarts agree, and nobody can make one up.
  *
  *   token = base64url( version | kind | arguments 16 | uid 16 | number 8 |
- *                      budget 8 | name ... | HMAC-SHA256, first 16 bytes )
+ *                      budget 8 | to skip 8 | name ... | HMAC-SHA256, first 16 bytes )
  *
  * Threads: any. */
 #ifndef MNEME_PAGE_TOKEN_H
@@ -28,7 +28,8 @@ typedef struct page_position {
   uint8_t arguments[16]; /* hash of the list's arguments */
   mneme_uid uid;         /* of the session; zero for PAGE_SESSIONS */
   int64_t number;        /* sequence or update_us of the last one returned */
-  int64_t budget;        /* tokens left; 0 = no budget */
+  int64_t budget;        /* tokens left, where the list has a budget */
+  int64_t to_skip;       /* of the offset: the page ended among records that do not match */
   mneme_bytes name;      /* key or session id of the last one returned */
 } page_position;
 

@@ -99,8 +99,10 @@ int64_t record_count_tokens(const char *text, size_t size) {
     memcpy(&word, text + i, 8);
     words += begins_of(word, &before);
   }
-  word = EACH(' ');
-  memcpy(&word, text + i, size - i);
-  words += begins_of(word, &before);
+  if (i < size) {
+    word = EACH(' ');
+    memcpy(&word, text + i, size - i);
+    words += begins_of(word, &before);
+  }
   return (13 * words + 9) / 10;
 }

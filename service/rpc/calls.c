@@ -48,6 +48,7 @@ typedef struct binding {
 } binding;
 
 transport_status calls_status(arena *a, const error *e) {
+  arena_extend(a, ARENA_BLOCK_BYTES);
   mneme_bytes details = wire_status(a, e);
   return (transport_status){.code = e->code,
                             .message = e->message,

@@ -79,12 +79,14 @@ static mneme_on_conflict conflict_of(const wire_memory *m, int asked) {
                                                           : MNEME_CONFLICT_FAIL;
 }
 
-/* On each attempt anew: the default kind is the policy's. */
+/* On each attempt anew: the default kind is the policy's, and time has passed. */
 static bool seal(commit *c) {
   mneme_bytes kind = policy_default_kind(&c->effective);
   for (size_t i = 0; i < c->memory_count; i++) {
     mneme_record *r = &c->records[i];
     r->kind = c->memories[i].record.kind.size > 0 ? c->memories[i].record.kind : kind;
+    if (r->ttl_us > 0)
+      r->expire_us = c->op->call.now_us + r->ttl_us;
     record_seal(r);
   }
   return true;
@@ -103,8 +105,6 @@ bool commit_append(commit *c, const wire_memory *memories, size_t count, int on_
     records[i] = memories[i].record;
     if (records[i].id.size == 0 && !give_id(o, &records[i]))
       return false;
-    if (records[i].ttl_us > 0)
-      records[i].expire_us = o->call.now_us + records[i].ttl_us;
   }
   mneme_step *step = commit_step(c, MNEME_STEP_APPEND);
   step->records = records;
@@ -181,11 +181,22 @@ static bool is_other_incarnation(const commit *c, mneme_status status, const mne
          memcmp(&w->header.uid, &c->known.uid, sizeof w->header.uid) != 0;
 }
 
+/* The write has happened: when its answer cannot be given, the client must not
+ * take that for a refusal. */
+static void finish_written(commit *c, const mneme_written *w) {
+  op *o = c->op;
+  const wire_message *reply = c->answer(c, w);
+  if (reply != NULL)
+    op_finish(o, reply);
+  else
+    op_fail_status(o, MNEME_UNCERTAIN, c->write.request_id.size > 0);
+}
+
 static void commit_done(mneme_status status, const mneme_written *w, void *ctx) {
   commit *c = ctx;
   op *o = c->op;
   if (status == MNEME_OK) {
-    op_finish(o, c->answer(c, w));
+    finish_written(c, w);
     return;
   }
   if (status == MNEME_STALE_PLAN || is_other_incarnation(c, status, w)) {
@@ -228,6 +239,14 @@ static void commit_attempt(op *o) {
 void commit_start(commit *c) {
   op *o = c->op;
   plans_get(o->service->plans, c->write.ns, c->write.session, &c->known);
+  /* What is remembered may be of an earlier incarnation than the one that the
+   * method has read. */
+  if (c->known.settings_revision != 0 && c->write.uid != NULL &&
+      c->write.uid != &c->known.uid &&
+      memcmp(c->write.uid, &c->known.uid, sizeof c->known.uid) != 0) {
+    c->known.settings_revision = 0;
+    c->known.policy.set = 0;
+  }
   o->state = c;
   op_run(o, OP_COMMIT, commit_attempt);
 }
@@ -237,17 +256,16 @@ void commit_start(commit *c) {
 static void replay_done(mneme_status status, const mneme_written *w, void *ctx) {
   commit *c = ctx;
   op *o = c->op;
-  if (status == MNEME_OK) {
-    o->error = (error){0};
-    op_finish(o, c->answer(c, w));
-    return;
-  }
-  if (status == MNEME_REUSED) {
-    o->error = (error){0};
+  /* Only a request_id that is not remembered leaves the refusal as it is; when
+   * that cannot be known, neither can whether the request has succeeded before. */
+  if (status == MNEME_NOT_FOUND) {
+    o->error = c->refusal;
+    op_fail(o);
+  } else if (status == MNEME_OK) {
+    finish_written(c, w);
+  } else {
     op_fail_status(o, status, true);
-    return;
   }
-  op_fail(o);
 }
 
 static void ask_replay(op *o) {
@@ -263,5 +281,7 @@ void commit_refuse(commit *c) {
     return;
   }
   o->state = c;
+  c->refusal = o->error;
+  o->error = (error){0};
   op_run(o, OP_READ_SHORT, ask_replay);
 }

@@ -37,6 +37,7 @@ struct commit {
   mneme_record *records;
   size_t memory_count;
   const void *request; /* the method's own */
+  error refusal;       /* of commit_refuse, while the request_id is asked */
   /* From here on nothing is set by commit_new. */
   mneme_step steps[MNEME_STEPS_MAX]; /* by commit_step */
   plan_known known;                  /* by each attempt, as is the next */

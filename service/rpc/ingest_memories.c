@@ -25,7 +25,7 @@
 #include "rpc/methods.h"
 
 #define INGEST_WINDOW 64
-#define ITEM_ARENA_MAX (64 * 1024 * 1024)
+#define ITEM_ARENA_MAX (256 * 1024 * 1024)
 #define BUSY_FIRST_US 5000 /* then doubled */
 #define BUSY_MAX_US 1000000
 
@@ -42,7 +42,8 @@ typedef struct item {
   atomic_bool done; /* op.reply or op.error is the answer */
   int64_t busy_us;  /* how long it waited for a full queue last */
   wire_append request;
-  arena arena;
+  arena request_arena; /* what the request lies in */
+  arena arena;         /* of one attempt */
 } item;
 
 struct ingest {
@@ -90,7 +91,9 @@ static void item_end(item *it) {
 static void item_run(item *it);
 
 static void item_again(void *ctx) {
-  item_run(ctx);
+  item *it = ctx;
+  arena_clear(&it->arena); /* a wait may be long and attempts many */
+  item_run(it);
 }
 
 /* A full queue is waited for as long as the caller does. */
@@ -126,6 +129,7 @@ static item *item_new(ingest *in) {
     it = malloc(sizeof *it);
     if (it == NULL)
       return NULL;
+    arena_init(&it->request_arena, ITEM_ARENA_MAX);
     arena_init(&it->arena, ITEM_ARENA_MAX);
   }
   memset(&it->op, 0, sizeof it->op);
@@ -138,6 +142,7 @@ static item *item_new(ingest *in) {
 }
 
 static void item_free(ingest *in, item *it) {
+  arena_clear(&it->request_arena);
   arena_clear(&it->arena);
   it->next_free = in->free;
   in->free = it;
@@ -272,7 +277,7 @@ static void on_message(transport_stream *s, const uint8_t *data, size_t size) {
     return;
   }
   in->ring[(in->head + in->count++) % INGEST_WINDOW] = it;
-  if (!wire_read_ingest(data, size, &it->arena, &it->request, &it->op.error))
+  if (!wire_read_ingest(data, size, &it->request_arena, &it->request, &it->op.error))
     atomic_store_explicit(&it->done, true, memory_order_release);
   pump(in);
 }

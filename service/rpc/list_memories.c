@@ -14,6 +14,7 @@
  * that ended among non-matches does not examine them again. */
 #include <string.h>
 
+#include "base/bytes.h"
 #include "record/record.h"
 #include "rpc/fingerprint.h"
 #include "rpc/methods.h"
@@ -32,9 +33,9 @@ typedef struct list {
   mneme_read read;
   wire_memories memories;
   int64_t *sequences;
-  int64_t skipped;
+  int64_t to_skip; /* of the offset */
   int64_t examined;
-  int64_t tokens_left; /* 0 = no budget was asked for */
+  int64_t tokens_left; /* with has_budget */
   bool has_budget;
   bool more; /* the page is full: there is a token */
   int64_t last_sequence; /* of the last record examined */
@@ -45,7 +46,7 @@ typedef struct list {
 
 static bool is_one_of(mneme_bytes value, const mneme_bytes *of, size_t count) {
   for (size_t i = 0; i < count; i++)
-    if (of[i].size == value.size && memcmp(of[i].data, value.data, value.size) == 0)
+    if (bytes_equal(of[i].data, of[i].size, value.data, value.size))
       return true;
   return count == 0;
 }
@@ -53,9 +54,7 @@ static bool is_one_of(mneme_bytes value, const mneme_bytes *of, size_t count) {
 static bool matches(const wire_list *q, const mneme_record *r) {
   return is_one_of(r->role, q->roles, q->role_count) &&
          is_one_of(r->kind, q->kinds, q->kind_count) &&
-         (q->key_prefix.size == 0 ||
-          (r->key.size >= q->key_prefix.size &&
-           memcmp(r->key.data, q->key_prefix.data, q->key_prefix.size) == 0));
+         bytes_begin(r->key.data, r->key.size, q->key_prefix.data, q->key_prefix.size);
 }
 
 /* The page goes on behind this record. */
@@ -99,8 +98,8 @@ static int examine(const mneme_record *r, void *ctx) {
   l->examined++;
   if (!matches(q, r))
     return !pass(l, r);
-  if (l->skipped < q->offset) {
-    l->skipped++;
+  if (l->to_skip > 0) {
+    l->to_skip--;
     return !pass(l, r);
   }
   if ((int64_t)l->memories.count == q->page_size) {
@@ -119,12 +118,13 @@ static int examine(const mneme_record *r, void *ctx) {
 
 static const char *next_token(list *l) {
   op *o = l->op;
-  if (!l->more || (l->has_budget && l->tokens_left <= 0))
+  if (!l->more)
     return "";
   page_position p = {.kind = PAGE_MEMORIES,
                      .uid = l->uid,
                      .number = l->last_sequence,
-                     .budget = l->has_budget ? l->tokens_left : 0,
+                     .budget = l->tokens_left,
+                     .to_skip = l->to_skip,
                      .name = l->last_key};
   memcpy(p.arguments, l->arguments, sizeof p.arguments);
   return page_token_make(o->arena, &o->service->page_keys[o->route.backend->index], &p);
@@ -150,9 +150,11 @@ static void answer(list *l) {
 static void read_done(mneme_status status, void *ctx) {
   list *l = ctx;
   op *o = l->op;
-  if (status == MNEME_CONFLICT) { /* the session went while the page was read */
+  if (status == MNEME_CONFLICT && l->has_token) { /* the session went meanwhile */
     page_token_refuse(o->arena, &o->error);
     op_fail(o);
+  } else if (status == MNEME_CONFLICT) {
+    answer(l); /* what was gathered is nothing, and so is what is left */
   } else if (status != MNEME_OK) {
     op_fail_status(o, status, false);
   } else if (o->error.code != CODE_OK) {
@@ -185,8 +187,9 @@ static bool is_plain(const wire_list *q) {
   return q->role_count == 0 && q->kind_count == 0 && (q->by_key || q->key_prefix.size == 0);
 }
 
-static int64_t wanted(const wire_list *q) {
-  return is_plain(q) ? q->offset + q->page_size + 1 : EXAMINED_MAX + 1;
+static int64_t wanted(const list *l) {
+  const wire_list *q = &l->request;
+  return is_plain(q) ? l->to_skip + q->page_size + 1 : EXAMINED_MAX + 1;
 }
 
 static void session_read(mneme_status status, const mneme_header *h, void *ctx) {
@@ -211,7 +214,7 @@ static void session_read(mneme_status status, const mneme_header *h, void *ctx) 
                          .session = l->request.scope.session,
                          .uid = &l->uid,
                          .descending = !l->request.oldest_first,
-                         .limit = wanted(&l->request),
+                         .limit = wanted(l),
                          .projection = MNEME_READ_BODY};
   bound(l);
   registry_backend *b = o->route.backend;
@@ -245,6 +248,7 @@ static bool read_token(list *l) {
   const wire_list *q = &l->request;
   l->has_budget = q->max_tokens > 0;
   l->tokens_left = q->max_tokens;
+  l->to_skip = q->offset;
   if (q->page_token.size == 0)
     return true;
   l->has_token = true;
@@ -252,6 +256,7 @@ static bool read_token(list *l) {
                        PAGE_MEMORIES, l->arguments, &l->from, &o->error))
     return false;
   l->tokens_left = l->from.budget;
+  l->to_skip = l->from.to_skip;
   return true;
 }
 
@@ -275,5 +280,5 @@ void rpc_list_memories(op *o, const uint8_t *data, size_t size) {
     return;
   }
   o->state = l;
-  op_run(o, wanted(&l->request) <= MNEME_SCAN_CHECK ? OP_READ_SHORT : OP_READ_UNBOUND, ask);
+  op_run(o, wanted(l) <= MNEME_SCAN_CHECK ? OP_READ_SHORT : OP_READ_UNBOUND, ask);
 }

@@ -9,9 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "rpc/fingerprint.h"
 #include "rpc/methods.h"
 
+#define SETTINGS_MEMORY_MAX (16 * 1024 * 1024) /* to look at one session's labels */
+#define PAGE_BYTES_MAX (4 * 1024 * 1024)       /* of settings from one backend */
 #define FILTERED_EXAMINED_MAX 1000 /* per backend and page, with labels */
 #define REPLY_BYTES_MAX (WIRE_REPLY_MAX - 512 * 1024) /* room for one more session */
 
@@ -29,6 +32,8 @@ typedef struct list {
   mneme_session_list ask;
   size_t backend; /* the one being asked */
   int64_t given;  /* how many it has given */
+  size_t bytes;   /* of settings, that it has given */
+  bool full;      /* and more than a page can hold */
   found *found;
   size_t count;
   bool cut[REGISTRY_BACKENDS_MAX]; /* it has, perhaps, more than it gave */
@@ -43,21 +48,28 @@ static int64_t per_backend(const wire_list_sessions *q) {
 
 /* --- Gathering ----------------------------------------------------------- */
 
-static bool has_labels(const wire_list_sessions *q, const mneme_header *h, arena *a) {
-  wire_settings settings;
-  if (q->label_count == 0)
-    return true;
-  if (!wire_read_settings(h->settings, a, &settings))
-    return false;
+static bool has_all(const wire_list_sessions *q, const wire_settings *settings) {
   for (size_t i = 0; i < q->label_count; i++) {
     bool has = false;
-    for (size_t j = 0; j < settings.label_count && !has; j++)
-      has = strcmp(q->labels[i].key.data, settings.labels[j].key.data) == 0 &&
-            strcmp(q->labels[i].value.data, settings.labels[j].value.data) == 0;
+    for (size_t j = 0; j < settings->label_count && !has; j++)
+      has = strcmp(q->labels[i].key.data, settings->labels[j].key.data) == 0 &&
+            strcmp(q->labels[i].value.data, settings->labels[j].value.data) == 0;
     if (!has)
       return false;
   }
   return true;
+}
+
+/* In memory of its own: a thousand sessions' metadata need not stay. */
+static bool has_labels(const wire_list_sessions *q, const mneme_header *h) {
+  wire_settings settings;
+  arena scratch;
+  if (q->label_count == 0)
+    return true;
+  arena_init(&scratch, SETTINGS_MEMORY_MAX);
+  bool has = wire_read_settings(h->settings, &scratch, &settings) && has_all(q, &settings);
+  arena_clear(&scratch);
+  return has;
 }
 
 static int take(const mneme_header *h, void *ctx) {
@@ -66,6 +78,9 @@ static int take(const mneme_header *h, void *ctx) {
   found *f = &l->found[l->count];
   f->header = *h;
   f->backend = l->op->route.backend;
+  f->match = has_labels(&l->request, h);
+  if (!f->match)
+    f->header.settings = mneme_bytes_of(NULL, 0); /* its name alone is needed: it may end the page */
   mneme_bytes *strings[] = {&f->header.ns, &f->header.session, &f->header.settings};
   for (size_t i = 0; i < sizeof strings / sizeof *strings; i++) {
     strings[i]->data = arena_copy(a, strings[i]->data, strings[i]->size);
@@ -74,21 +89,18 @@ static int take(const mneme_header *h, void *ctx) {
       return 1;
     }
   }
-  f->match = has_labels(&l->request, &f->header, a);
   l->count++;
   l->given++;
-  return 0;
+  l->bytes += f->header.settings.size;
+  l->full = l->bytes > PAGE_BYTES_MAX;
+  return l->full;
 }
 
 /* --- Merging and answering ------------------------------------------------ */
 
-static int compare_bytes(mneme_bytes a, mneme_bytes b) {
-  int order = memcmp(a.data, b.data, a.size < b.size ? a.size : b.size);
-  return order != 0 ? order : (a.size > b.size) - (a.size < b.size);
-}
-
 static int by_id(const void *a, const void *b) {
-  return compare_bytes(((const found *)a)->header.session, ((const found *)b)->header.session);
+  mneme_bytes x = ((const found *)a)->header.session, y = ((const found *)b)->header.session;
+  return bytes_compare(x.data, x.size, y.data, y.size);
 }
 
 static int by_update(const void *a, const void *b) {
@@ -168,7 +180,7 @@ static void backend_done(mneme_status status, void *ctx) {
     op_fail_status(o, status, false);
     return;
   }
-  l->cut[l->backend] = l->given == l->ask.limit;
+  l->cut[l->backend] = l->given == l->ask.limit || l->full;
   l->backend++;
   ask_next(l);
 }
@@ -186,6 +198,8 @@ static void ask_next(list *l) {
     return;
   }
   l->given = 0;
+  l->bytes = 0;
+  l->full = false;
   o->route.backend = registry_at(o->service->registry, l->backend);
   op_run(o, OP_READ_UNBOUND, ask_backend);
 }

@@ -1,5 +1,6 @@
 /* PopMemories: removes the newest memories and returns them. With a request_id
  * the backend remembers their bodies too: they are nowhere else. */
+#include "base/log.h"
 #include "record/record.h"
 #include "rpc/commit.h"
 #include "rpc/methods.h"
@@ -9,19 +10,25 @@
 
 static const wire_message *answer(commit *c, const mneme_written *w) {
   arena *a = c->op->arena;
+  mneme_written truncated = *w;
   wire_memories memories;
   if (!wire_memories_init(&memories, a, w->removed_count_listed))
     return NULL;
   for (size_t i = 0; i < w->removed_count_listed; i++) {
     mneme_record r = w->removed[i];
+    /* They are gone from the store: one that is damaged must not take the others
+     * with it. truncated tells that fewer came than were asked for. */
     if (record_open(&w->removed[i], &r.body) != MNEME_OK) {
-      error_from_status(&c->op->error, a, MNEME_CORRUPT, false, op_backend(c->op));
-      return NULL;
+      log_event(LOG_ERROR, "a memory that was popped does not match its checksum",
+                log_text("backend", op_backend(c->op)), log_string("id", r.id.data, r.id.size),
+                log_end());
+      truncated.truncated = true;
+      continue;
     }
     if (wire_memories_add(&memories, a, &r, 0) != WIRE_ADDED)
       return NULL;
   }
-  return wire_pop_reply(a, w, &memories, c->write.session);
+  return wire_pop_reply(a, &truncated, &memories, c->write.session);
 }
 
 static bool refused(commit *c, mneme_status status, const mneme_written *w) {

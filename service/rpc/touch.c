@@ -30,9 +30,9 @@ void touch_and_finish(op *o, const wire_scope *scope, const touch *t) {
   }
   fingerprint none = {0, 0};
   commit *c = commit_new(o, scope, &none);
-  touch *kept = arena_alloc(o->arena, sizeof *kept);
   if (c == NULL)
     return;
+  touch *kept = arena_alloc(o->arena, sizeof *kept);
   if (kept == NULL) {
     op_fail_no_memory(o);
     return;

@@ -172,7 +172,7 @@ typedef struct transport_figures {
 
 /* Binds and starts serving. methods and options stay with the caller and must
  * live as long as the transport. On failure writes a text into error and returns
- * NULL. Block SIGTERM and SIGINT before this: the core's threads inherit the
+ * NULL. Block SIGTERM, SIGINT and SIGHUP before this: the core's threads inherit the
  * mask. */
 transport *transport_open(const transport_options *options, const transport_method *methods,
                           size_t method_count, char *error, size_t error_size);

@@ -8,6 +8,7 @@
 #include "wire/internal.h"
 
 #define TOKEN_COUNT_MAX INT32_MAX
+#define MEMORY_BYTES_MAX (MNEME_BODY_MAX - 16)
 #define TTL_MAX_US (INT64_C(100) * 365 * 86400 * 1000000)
 
 static const char *at(arena *a, const char *path, const char *field) {
@@ -155,14 +156,22 @@ bool wire_memory_in(pb_memory *m, const char *path, bool for_update, arena *a,
   }
   ret_memory->carried = carried_by(m);
   fill(m, r);
-  if (m->metadata != NULL)
+  if (m->metadata != NULL) {
     wire_canonical(m->metadata);
+    /* Nulls that stand for values without a kind may have made it longer. */
+    if (!wire_check_metadata(m->metadata, at(a, path, "metadata"), a, e))
+      return false;
+  }
   ret_memory->message = m;
   size_t content_size = strlen(m->content);
   r->token_count = m->_token_count_case != 0 ? m->token_count
                                              : record_count_tokens(m->content, content_size);
   ret_memory->token_count_given = m->_token_count_case != 0;
-  return pack_body(m, a, r) || error_no_memory(e);
+  if (!pack_body(m, a, r))
+    return error_no_memory(e);
+  return r->body.size <= MNEME_BODY_MAX ||
+         error_invalid(e, a, "TOO_LARGE", at(a, path, "content"), "%s: more than %d bytes in all",
+                       at(a, path, "content"), MEMORY_BYTES_MAX);
 }
 
 /* --- Updates ------------------------------------------------------------- */

@@ -279,6 +279,7 @@ const wire_message *wire_update_reply(arena *a, const mneme_written *w, mneme_by
   r->memory = ref;
   r->session = session_ref(a, &w->header, session);
   r->deduplicated = w->deduplicated;
+  r->evicted_count = w->evicted_count;
   return r->session != NULL ? seal(r) : NULL;
 }
 
@@ -330,11 +331,13 @@ static Mneme__V1__Session *session_out(arena *a, const mneme_header *h, const ch
                                        const policy *rule) {
   mneme_bytes kept = h->settings;
   kept.data = arena_copy(a, kept.data, kept.size);
-  wire_settings settings;
+  policy override = {0};
+  error ignored = {0};
   Mneme__V1__Session *s = kept.data != NULL ? wire_open_settings(kept, a) : NULL;
-  if (s == NULL || !wire_read_settings(kept, a, &settings))
+  if (s == NULL ||
+      (s->policy != NULL && !wire_policy_in(s->policy, "policy", a, &override, &ignored)))
     return NULL;
-  policy effective = policy_merge(rule, &settings.policy);
+  policy effective = policy_merge(rule, &override);
   s->namespace_ = wire_string(a, h->ns);
   s->id = wire_string(a, h->session);
   s->uid = uid_text(a, &h->uid);

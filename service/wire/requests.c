@@ -168,9 +168,11 @@ static bool read_labels(size_t count, const void *entries, arena *a, const wire_
   return wire_labels_in(keys, values, count, a, ret, ret_count, e);
 }
 
-static bool read_metadata(pb_struct *s, arena *a, mneme_bytes *ret, error *e) {
+static bool read_metadata(pb_struct *s, const char *field, arena *a, mneme_bytes *ret,
+                          error *e) {
   wire_canonical(s);
-  return wire_pack_bytes(a, &s->base, ret) || error_no_memory(e);
+  return wire_check_metadata(s, field, a, e) &&
+         (wire_pack_bytes(a, &s->base, ret) || error_no_memory(e));
 }
 
 static bool read_policy(const pb_policy *p, arena *a, wire_settings *ret, error *e) {
@@ -196,7 +198,7 @@ bool wire_read_create_session(const uint8_t *data, size_t size, arena *a,
     return false;
   ret->session_given = *m->session != '\0';
   ret->settings.has_metadata = m->metadata != NULL;
-  return m->metadata == NULL || read_metadata(m->metadata, a, &ret->settings.metadata, e);
+  return m->metadata == NULL || read_metadata(m->metadata, "metadata", a, &ret->settings.metadata, e);
 }
 
 bool wire_read_get_session(const uint8_t *data, size_t size, arena *a, wire_scope *ret, error *e) {
@@ -271,13 +273,13 @@ bool wire_read_update_session(const uint8_t *data, size_t size, arena *a,
                      "expected_settings_revision", a, &ret->expected_settings_revision, e))
     return false;
   ret->settings.has_metadata = m->metadata != NULL;
-  if (m->metadata != NULL && !read_metadata(m->metadata, a, &ret->settings.metadata, e))
+  if (m->metadata != NULL && !read_metadata(m->metadata, "metadata", a, &ret->settings.metadata, e))
     return false;
   ret->has_patch = m->metadata_patch != NULL;
   if (ret->has_patch && ret->set_metadata)
     return error_invalid(e, a, "CONFLICTING_FIELDS", "metadata_patch",
                          "metadata_patch: not together with metadata");
-  if (ret->has_patch && !read_metadata(m->metadata_patch, a, &ret->patch, e))
+  if (ret->has_patch && !read_metadata(m->metadata_patch, "metadata_patch", a, &ret->patch, e))
     return false;
   if (!ret->set_policy && !ret->set_labels && !ret->set_metadata && !ret->has_patch)
     return error_invalid(e, a, "REQUIRED", "update_mask",
@@ -328,7 +330,7 @@ static bool read_append(const Mneme__V1__AppendMemoriesRequest *m, arena *a, wir
   ret->on_conflict = (int)m->on_conflict; /* the numbers are those of mneme_on_conflict */
   ret->session_must_exist = m->session_must_exist;
   ret->has_patch = m->session_metadata_patch != NULL;
-  return !ret->has_patch || read_metadata(m->session_metadata_patch, a, &ret->patch, e);
+  return !ret->has_patch || read_metadata(m->session_metadata_patch, "session_metadata_patch", a, &ret->patch, e);
 }
 
 bool wire_read_append(const uint8_t *data, size_t size, arena *a, wire_append *ret, error *e) {
@@ -503,7 +505,7 @@ bool wire_read_update(const uint8_t *data, size_t size, arena *a, wire_update *r
   if (ret->fields == 0 && !ret->has_patch)
     return error_invalid(e, a, "REQUIRED", "memory",
                          "memory: nothing to set: give values, a mask or metadata_patch");
-  return !ret->has_patch || read_metadata(m->metadata_patch, a, &ret->patch, e);
+  return !ret->has_patch || read_metadata(m->metadata_patch, "metadata_patch", a, &ret->patch, e);
 }
 
 bool wire_read_delete(const uint8_t *data, size_t size, arena *a, wire_delete *ret, error *e) {

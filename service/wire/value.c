@@ -127,13 +127,13 @@ bool wire_check_metadata(const pb_struct *s, const char *field, arena *a, error 
   shape sh = {0, 0};
   measure_struct(s, 1, &sh);
   if (sh.keys > METADATA_KEYS_MAX)
-    return error_invalid(e, a, "TOO_LARGE", field, "%s: more than %d keys in all after the merge",
+    return error_invalid(e, a, "TOO_LARGE", field, "%s: more than %d keys in all",
                          field, METADATA_KEYS_MAX);
   if (sh.depth > METADATA_DEPTH_MAX)
-    return error_invalid(e, a, "TOO_LARGE", field, "%s: more than %d levels deep after the merge",
+    return error_invalid(e, a, "TOO_LARGE", field, "%s: more than %d levels deep",
                          field, METADATA_DEPTH_MAX);
   if (protobuf_c_message_get_packed_size(&s->base) > METADATA_BYTES_MAX)
-    return error_invalid(e, a, "TOO_LARGE", field, "%s: more than %d bytes after the merge",
+    return error_invalid(e, a, "TOO_LARGE", field, "%s: more than %d bytes",
                          field, METADATA_BYTES_MAX);
   return true;
 }

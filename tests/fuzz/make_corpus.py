@@ -148,7 +148,7 @@ ARGUMENTS = b"sixteen bytes..\0"
 
 def token(kind, name, position=7, budget=0, version=1, key=KEY):
     raw = bytes([version, kind]) + ARGUMENTS + bytes(range(16))
-    raw += struct.pack("<qq", position, budget) + name
+    raw += struct.pack("<qqq", position, budget, 0) + name
     raw += hmac.new(key, raw, hashlib.sha256).digest()[:16]
     return base64.urlsafe_b64encode(raw).rstrip(b"=")
 

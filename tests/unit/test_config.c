@@ -415,7 +415,7 @@ static const char everything[] =
   "  c: {plugin: ./good.so, note: \"~\"}\n"
   "log: {level: error, format: json}\n"
   "limits: {queues: 3, slots: 4, receive_max: 3MiB, metadata_max: 6KiB, memory_quota: 0,\n"
-  "  streams_per_connection: 7, calls: 8, arena_max: 9MiB, keepalive: 10s,\n"
+  "  streams_per_connection: 7, calls: 8, arena_max: 90MiB, keepalive: 10s,\n"
   "  keepalive_timeout: 11s, idle: 12s, drain: 0, workers: 14, worker_queue: 15,\n"
   "  worker_timers: 16}\n"
   "sweep: {interval: 17ms}\n";
@@ -456,7 +456,7 @@ static void every_key_is_read(void **state) {
   assert_int_equal(c->rules[3].backend, 0);
 
   const config_settings expected = {
-    LOG_ERROR, LOG_JSON, 3, 4, 3 << 20, 6 << 10, 0, 7, 8, 9 << 20, 10000000, 11000000, 12000000, 0,
+    LOG_ERROR, LOG_JSON, 3, 4, 3 << 20, 6 << 10, 0, 7, 8, 90 << 20, 10000000, 11000000, 12000000, 0,
     14, 15, 16, 17000};
   assert_memory_equal(&c->settings, &expected, sizeof expected);
   config_close(c);
