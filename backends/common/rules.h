@@ -68,7 +68,7 @@ typedef struct mneme_target {
   int64_t token_count;
 } mneme_target;
 
-/* Decides guard 8, room: OK with the target, or SESSION_FULL. */
+/* Decides guard 7, room: OK with the target, or SESSION_FULL. */
 mneme_status mneme_rule_room(const mneme_plan *plan, const mneme_load *load,
                              mneme_target *ret_target);
 

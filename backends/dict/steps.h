@@ -63,7 +63,7 @@ typedef struct dict_work {
 mneme_status dict_work_steps(dict_work *work);
 /* After them: removes what has expired. */
 mneme_status dict_work_expire(dict_work *work, int64_t max);
-/* Guard 8, and evicts. */
+/* Guard 7, and evicts. */
 mneme_status dict_work_evict(dict_work *work);
 /* Puts everything back; can't fail. */
 void dict_work_undo(dict_work *work);

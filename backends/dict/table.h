@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 typedef struct dict_table {
-  uint32_t *hashes; /* 0 = free slot; items stand behind them, in one block */
+  uint32_t *hashes; /* 0 = free slot; they stand behind the items, in one block */
   void **items;
   uint32_t count;
   uint32_t slots; /* a power of two, or 0 */

@@ -1,5 +1,5 @@
 /* What an operation of a backend can answer. One table in the service
- * (service/status.c) maps each to a canonical gRPC code, a reason and a text;
+ * (service/error/error.c) maps each to a canonical gRPC code, a reason and a text;
  * backends never know of gRPC.
  *
  * Never report an outcome that you do not know as a success or as a failure:
