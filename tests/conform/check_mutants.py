@@ -15,6 +15,7 @@ import sys
 
 from make_mutant import Mutant
 
+MUTANTS = 15  # one that got lost must not look like one that was found
 TIMEOUT_S = 5  # of one test: some mutants hang
 RANDOM = "model_"
 
@@ -60,8 +61,8 @@ def main():
 
     tests = listed(args.conform)
     mutants = [Mutant(path) for path in sorted(args.mutants.glob("*.mutant"))]
-    if not mutants:
-        sys.exit(f"no mutants in {args.mutants}")
+    if len(mutants) != MUTANTS:
+        sys.exit(f"{len(mutants)} mutants in {args.mutants}, expected {MUTANTS}")
     survived = 0
     for mutant in mutants:
         plugin = args.plugins / f"mutant_{mutant.name}.so"
