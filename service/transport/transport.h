@@ -172,8 +172,8 @@ typedef struct transport_figures {
 
 /* Binds and starts serving. methods and options stay with the caller and must
  * live as long as the transport. On failure writes a text into error and returns
- * NULL. Block SIGTERM, SIGINT and SIGHUP before this: the core's threads inherit the
- * mask. */
+ * NULL. Block SIGTERM, SIGINT and SIGHUP before this: the core's threads inherit
+ * the mask. */
 transport *transport_open(const transport_options *options, const transport_method *methods,
                           size_t method_count, char *error, size_t error_size);
 /* The port of listen[i] (the one given, or the one the system chose for 0). */

@@ -259,7 +259,9 @@ def test_a_unix_socket(start_server, tmp_path):
         assert client.append("s", "x").session.revision == 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+)
 def test_signals_end_it_well(start_server, number):
     server = start_server()
     server.client("n").append("s", "x")
