@@ -1,6 +1,7 @@
-# One static library per room, each with its own include folders and only the
-# rooms it names, so that the compiler refuses an include that the map of the
-# house does not allow.
+# One static library per room, linked with only the rooms it names. A backend's
+# include path lacks the service, so the compiler refuses its headers there. The
+# rooms of the service share one include folder: who may include whom among them
+# is tests/scripts/check_includes.py's to refuse.
 #
 #   mneme_room(mneme_base
 #     SOURCES      arena.c map.c
