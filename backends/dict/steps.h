@@ -49,7 +49,6 @@ typedef struct dict_work {
 
   mneme_written written; /* counts and refs as they come */
   mneme_ref *refs;
-  size_t refs_room;
   dict_note *notes;
   size_t note_count, notes_room;
   dict_kept *kept;

@@ -79,28 +79,3 @@ void uuid_format(const uint8_t uuid[UUID_BYTES], char out[UUID_TEXT_SIZE]) {
   out[8] = out[13] = out[18] = out[23] = '-';
   out[UUID_TEXT_SIZE - 1] = '\0';
 }
-
-static int hex(char c) {
-  if (c >= '0' && c <= '9')
-    return c - '0';
-  c |= 0x20;
-  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-bool uuid_parse(const char *text, size_t size, uint8_t out[UUID_BYTES]) {
-  uint8_t bytes[UUID_BYTES];
-  if (size != UUID_TEXT_SIZE - 1)
-    return false;
-  for (int i = 0; i < UUID_BYTES; i++) {
-    if ((i == 4 || i == 6 || i == 8 || i == 10) && *text++ != '-')
-      return false;
-    int high = hex(text[0]);
-    int low = hex(text[1]);
-    if (high < 0 || low < 0)
-      return false;
-    bytes[i] = (uint8_t)(high << 4 | low);
-    text += 2;
-  }
-  memcpy(out, bytes, sizeof bytes);
-  return true;
-}

@@ -9,7 +9,6 @@
 #ifndef MNEME_BASE_UUID_H
 #define MNEME_BASE_UUID_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,9 +21,5 @@ void uuid_v7(uint8_t out[UUID_BYTES], int64_t now_us);
 
 /* Lower case, as in "018f3c5e-6a1b-7c3d-8e4f-5a6b7c8d9e0f". */
 void uuid_format(const uint8_t uuid[UUID_BYTES], char out[UUID_TEXT_SIZE]);
-
-/* Accepts exactly that form, in either case, of any version; does not touch out
- * when it answers false. */
-bool uuid_parse(const char *text, size_t size, uint8_t out[UUID_BYTES]);
 
 #endif

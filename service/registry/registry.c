@@ -7,8 +7,7 @@
  * thousand of them cost some microseconds. With "*" slash "*" first it costs two
  * comparisons.
  *
- * Health is one atomic word per backend (state, timeouts in a row) and the time
- * of the last change; a reader may see the new state with the old time. */
+ * Health is one atomic word per backend: state, timeouts in a row. */
 #include "registry/registry.h"
 
 #include <stdio.h>
@@ -23,7 +22,6 @@ typedef struct instance {
   registry_backend public; /* first: see instance_of */
   mneme_host host;         /* see host_log */
   atomic_uint health;      /* state | timeouts << 8 */
-  _Atomic int64_t since_us;
 } instance;
 
 typedef struct rule {
@@ -210,21 +208,13 @@ registry_backend *registry_at(const registry *r, size_t i) {
   return i < r->count ? (registry_backend *)&r->instances[i].public : NULL;
 }
 
-registry_backend *registry_find(const registry *r, const char *name) {
-  for (size_t i = 0; i < r->count; i++) {
-    if (strcmp(r->instances[i].public.name, name) == 0)
-      return registry_at(r, i);
-  }
-  return NULL;
-}
-
 registry_routed registry_route(const registry *r, mneme_bytes ns, mneme_bytes session) {
   for (size_t i = 0; i < r->rule_count; i++) {
     const rule *candidate = &r->rules[i];
     if (glob_match(&candidate->ns, ns) && glob_match(&candidate->session, session))
-      return (registry_routed){&candidate->backend->public, candidate->policy, i};
+      return (registry_routed){&candidate->backend->public, candidate->policy};
   }
-  return (registry_routed){registry_at(r, 0), &empty_policy, r->rule_count};
+  return (registry_routed){registry_at(r, 0), &empty_policy};
 }
 
 /* --- Health -------------------------------------------------------------- */
@@ -248,7 +238,7 @@ static unsigned next_word(unsigned word, mneme_status ping) {
   }
 }
 
-bool registry_set_health(registry_backend *b, mneme_status ping, int64_t now_us) {
+bool registry_set_health(registry_backend *b, mneme_status ping) {
   instance *in = instance_of(b);
   unsigned word = atomic_load(&in->health);
   unsigned next;
@@ -257,7 +247,6 @@ bool registry_set_health(registry_backend *b, mneme_status ping, int64_t now_us)
   while (!atomic_compare_exchange_weak(&in->health, &word, next));
   if (STATE(next) == STATE(word))
     return false;
-  atomic_store(&in->since_us, now_us);
   if (STATE(next) == REGISTRY_SERVING)
     log_event(LOG_INFO, "backend serves again", log_text("backend", b->name), log_end());
   else
@@ -274,6 +263,5 @@ registry_health registry_get_health(const registry_backend *b) {
   };
   instance *in = instance_of(b);
   registry_state state = STATE(atomic_load(&in->health));
-  return (registry_health){
-    .state = state, .message = messages[state], .since_us = atomic_load(&in->since_us)};
+  return (registry_health){.state = state, .message = messages[state]};
 }

@@ -51,7 +51,6 @@ typedef struct registry_backend {
 typedef struct registry_routed {
   registry_backend *backend;
   const policy *rule;
-  size_t index; /* of the rule; the number of rules when none matched */
 } registry_routed;
 
 /* Opens them in their order; may block. On failure those already open are closed
@@ -64,7 +63,6 @@ void registry_close(registry *r);
 
 size_t registry_count(const registry *r);
 registry_backend *registry_at(const registry *r, size_t i);
-registry_backend *registry_find(const registry *r, const char *name); /* NULL = none */
 
 /* Where a session lives and under which rule. Takes no memory and no lock. */
 registry_routed registry_route(const registry *r, mneme_bytes ns, mneme_bytes session);
@@ -93,12 +91,11 @@ typedef enum registry_state {
 typedef struct registry_health {
   registry_state state;
   const char *message; /* for people; "" while serving; a constant */
-  int64_t since_us;    /* wall clock of the last change, 0 = since the start */
 } registry_health;
 
 registry_health registry_get_health(const registry_backend *b);
 /* What a ping answered. true = the state has changed (and was logged): tell those
  * who watch. */
-bool registry_set_health(registry_backend *b, mneme_status ping, int64_t now_us);
+bool registry_set_health(registry_backend *b, mneme_status ping);
 
 #endif

@@ -208,14 +208,6 @@ const mneme_backend_type *backend_types_at(const backend_types *types, size_t i)
   return i < types->builtin_count ? &types->all[i].type : NULL;
 }
 
-const mneme_backend_type *backend_types_find(const backend_types *types, const char *name) {
-  for (size_t i = 0; i < types->builtin_count; i++) {
-    if (strcmp(types->all[i].type.name, name) == 0)
-      return &types->all[i].type;
-  }
-  return NULL;
-}
-
 const mneme_backend_type *backend_types_load(backend_types *types, const char *path, char *error,
                                              size_t size) {
   if (strchr(path, '/') == NULL) {

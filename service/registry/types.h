@@ -28,9 +28,7 @@ typedef const mneme_backend_type *(*backend_type_fn)(void);
 backend_types *backend_types_open(const backend_type_fn *builtins, char *error, size_t size);
 void backend_types_close(backend_types *types);
 
-/* Built-in ones only: a plugin cannot take the place of one. NULL = none. */
-const mneme_backend_type *backend_types_find(const backend_types *types, const char *name);
-/* The built-in ones in order; NULL at the end. */
+/* The built-in ones in order; NULL at the end. A plugin is reached by its path only. */
 const mneme_backend_type *backend_types_at(const backend_types *types, size_t i);
 
 /* The type of a plugin, loaded once however often it is asked for. path holds a

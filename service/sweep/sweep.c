@@ -163,7 +163,7 @@ static void ask_due(chain *c) {
 
 static void judge(chain *c) {
   sweep *s = c->sweep;
-  if (registry_set_health(c->backend, c->ping, c->call.now_us))
+  if (registry_set_health(c->backend, c->ping))
     s->health(c->backend, registry_get_health(c->backend), s->ctx);
   if (c->ping == MNEME_OK)
     ask_due(c);

@@ -98,8 +98,6 @@ int64_t transport_call_deadline_us(const transport_call *call);
 /* Whether nobody waits any more: the deadline has passed, or (UNARY_LONG) the
  * client has left. Any thread, cheap. */
 bool transport_call_gone(const transport_call *call);
-/* "ipv4:127.0.0.1:4711", for logs; from the call's arena. */
-const char *transport_call_peer(transport_call *call);
 /* Value of a request header (lower-case key), NULL when absent; not NUL-ended. */
 const char *transport_call_header(const transport_call *call, const char *key, size_t *ret_size);
 

@@ -17,7 +17,6 @@
  * The final batch may be started from any thread. Once it is started the queue's
  * thread may release the call at any moment, so `pending` is complete before the
  * handler runs and nothing touches the call after the batch. */
-#include <grpc/support/alloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -241,15 +240,6 @@ int64_t transport_call_deadline_us(const transport_call *call) {
 bool transport_call_gone(const transport_call *call) {
   return atomic_load_explicit(&call->gone, memory_order_relaxed) ||
          clock_mono_us() >= call->head.deadline_us;
-}
-
-const char *transport_call_peer(transport_call *call) {
-  char *peer = grpc_call_get_peer(call->head.core);
-  if (peer == NULL)
-    return "";
-  const char *copy = arena_copy(&call->arena, peer, strlen(peer));
-  gpr_free(peer);
-  return copy != NULL ? copy : "";
 }
 
 const char *transport_call_header(const transport_call *call, const char *key, size_t *ret_size) {

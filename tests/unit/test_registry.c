@@ -272,8 +272,7 @@ static void a_plugin_is_loaded_once(void **state) {
   assert_string_equal(type->name, "none");
   assert_int_equal(type->caps, MNEME_CAP_DURABLE);
   assert_ptr_equal(load(types, "plugin_good"), type);
-  assert_null(backend_types_find(types, "none")); /* reached by its path only */
-  assert_null(backend_types_at(types, 0));
+  assert_null(backend_types_at(types, 0)); /* reached by its path only */
   type->stats(NULL, NULL, text("n"), text(""), see_stats, NULL);
   assert_int_equal(seen_status, MNEME_DOWN);
   backend_types_close(types);
@@ -369,21 +368,17 @@ static void routes_go_by_the_first_rule_that_matches(void **state) {
   assert_non_null(r);
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     registry_routed routed = registry_route(r, text(cases[i].ns), text(cases[i].session));
-    assert_int_equal(routed.index, cases[i].rule);
     assert_string_equal(routed.backend->name, cases[i].backend);
     assert_ptr_equal(routed.rule, &rules[cases[i].rule].policy);
   }
   assert_int_equal(registry_count(r), 2);
   assert_string_equal(registry_at(r, 1)->name, "b");
   assert_null(registry_at(r, 2));
-  assert_ptr_equal(registry_find(r, "b"), registry_at(r, 1));
-  assert_null(registry_find(r, "c"));
   registry_close(r);
 
   r = registry_open(entries, 2, rules, 1, error, sizeof error); /* no rule for the rest */
   assert_non_null(r);
   registry_routed routed = registry_route(r, text("default"), text("x"));
-  assert_int_equal(routed.index, 1);
   assert_string_equal(routed.backend->name, "a");
   assert_int_equal(routed.rule->set, 0);
   registry_close(r);
@@ -430,15 +425,10 @@ static void health_follows_what_pings_answer(void **state) {
   registry *r = registry_open(&entry, 1, NULL, 0, error, sizeof error);
   assert_non_null(r);
   registry_backend *b = registry_at(r, 0);
-  assert_int_equal(registry_get_health(b).since_us, 0);
-  int64_t since_us = 0;
   for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
-    assert_int_equal(registry_set_health(b, steps[i].ping, (int64_t)i + 1), steps[i].changed);
-    if (steps[i].changed)
-      since_us = (int64_t)i + 1;
+    assert_int_equal(registry_set_health(b, steps[i].ping), steps[i].changed);
     registry_health health = registry_get_health(b);
     assert_int_equal(health.state, steps[i].state);
-    assert_int_equal(health.since_us, since_us);
     assert_int_equal(health.message[0] == '\0', health.state == REGISTRY_SERVING);
   }
   registry_close(r);

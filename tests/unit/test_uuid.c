@@ -1,6 +1,5 @@
 /* Ids: their bits, their order within a thread and between threads, their text. */
 #include <pthread.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -97,37 +96,13 @@ static void threads_never_make_the_same(void **state) {
   free(ids);
 }
 
-static void text_goes_there_and_back(void **state) {
+static void text_is_lower_case_hexadecimal(void **state) {
   (void)state;
-  static const char text[] = "018f3c5e-6a1b-7c3d-8e4f-5a6b7c8d9e0f";
-  uint8_t id[UUID_BYTES], again[UUID_BYTES];
+  static const uint8_t id[UUID_BYTES] = {0x01, 0x8f, 0x3c, 0x5e, 0x6a, 0x1b, 0x7c, 0x3d,
+                                         0x8e, 0x4f, 0x5a, 0x6b, 0x7c, 0x8d, 0x9e, 0x0f};
   char out[UUID_TEXT_SIZE];
-  assert_true(uuid_parse(text, sizeof text - 1, id));
   uuid_format(id, out);
-  assert_string_equal(out, text);
-  assert_true(uuid_parse("018F3C5E-6A1B-7C3D-8E4F-5A6B7C8D9E0F", 36, again));
-  assert_memory_equal(id, again, sizeof id);
-}
-
-static void refuses_what_is_no_uuid(void **state) {
-  (void)state;
-  static const char *const bad[] = {
-    "",
-    "018f3c5e",
-    "018f3c5e6a1b7c3d8e4f5a6b7c8d9e0f",
-    "018f3c5e-6a1b-7c3d-8e4f-5a6b7c8d9e0",
-    "018f3c5e-6a1b-7c3d-8e4f-5a6b7c8d9e0f0",
-    "018f3c5e-6a1b-7c3d-8e4f-5a6b7c8d9e0g",
-    "018f3c5e-6a1b-7c3d-8e4f+5a6b7c8d9e0f",
-    "018f3c5e-6a1b-7c3d-8e4-f5a6b7c8d9e0f",
-    "{18f3c5e-6a1b-7c3d-8e4f-5a6b7c8d9e0}",
-    "@18f3c5e-6a1b-7c3d-8e4f-5a6b7c8d9e0f",
-  };
-  for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-    uint8_t id[UUID_BYTES] = {42};
-    assert_false(uuid_parse(bad[i], strlen(bad[i]), id));
-    assert_int_equal(id[0], 42);
-  }
+  assert_string_equal(out, "018f3c5e-6a1b-7c3d-8e4f-5a6b7c8d9e0f");
 }
 
 int main(void) {
@@ -136,8 +111,7 @@ int main(void) {
     cmocka_unit_test(never_goes_back),
     cmocka_unit_test(follows_a_clock_that_goes_on),
     cmocka_unit_test(threads_never_make_the_same),
-    cmocka_unit_test(text_goes_there_and_back),
-    cmocka_unit_test(refuses_what_is_no_uuid),
+    cmocka_unit_test(text_is_lower_case_hexadecimal),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

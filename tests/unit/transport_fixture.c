@@ -88,8 +88,7 @@ static void on_about(transport_call *call, const uint8_t *data, size_t size, voi
   size_t value_size = 0;
   const char *value = transport_call_header(call, "x-test", &value_size);
   char text[256];
-  snprintf(text, sizeof text, "%.*s %s", (int)value_size, value != NULL ? value : "",
-           transport_call_peer(call));
+  snprintf(text, sizeof text, "%.*s", (int)value_size, value != NULL ? value : "");
   fixture_reply(call, text);
 }
 

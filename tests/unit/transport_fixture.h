@@ -15,7 +15,7 @@
 #define PATH_SCAN "/t.T/Scan"       /* the same, sees a cancel */
 #define PATH_FAIL "/t.T/Fail"       /* INVALID_ARGUMENT, with the request as details */
 #define PATH_ARENA "/t.T/Arena"     /* takes 200 KB, answers what was used before */
-#define PATH_ABOUT "/t.T/About"     /* answers the header "x-test" and the peer */
+#define PATH_ABOUT "/t.T/About"     /* answers the header "x-test" */
 #define PATH_FREE "/t.T/Free"       /* echo, unmetered */
 #define PATH_CHAT "/t.T/Chat"       /* stream: echo, until half-close */
 #define PATH_FLOOD "/t.T/Flood"     /* stream: FLOOD_MESSAGES messages */
