@@ -18,11 +18,6 @@
 #include "registry/types.h"
 #include "server.h"
 
-/* Read by jemalloc, when it is linked: memory goes back to the system a second
- * after a peak, by a thread of its own, and not only when somebody allocates. */
-extern const char *malloc_conf;
-const char *malloc_conf = "background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0";
-
 #define CONFIG_LINE_MAX 4096 /* bytes of one reported error */
 #define EXIT_OK 0
 #define EXIT_FAILED 1

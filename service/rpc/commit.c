@@ -236,6 +236,14 @@ static void commit_attempt(op *o) {
   b->type->commit(b->instance, &o->call, &c->write, commit_done, c);
 }
 
+/* These take out as much as there is. */
+static bool is_bounded(const commit *c) {
+  for (size_t i = 0; i < c->write.step_count; i++)
+    if (c->steps[i].op == MNEME_STEP_REMOVE_FROM || c->steps[i].op == MNEME_STEP_DROP)
+      return false;
+  return true;
+}
+
 void commit_start(commit *c) {
   op *o = c->op;
   plans_get(o->service->plans, c->write.ns, c->write.session, &c->known);
@@ -248,7 +256,7 @@ void commit_start(commit *c) {
     c->known.policy.set = 0;
   }
   o->state = c;
-  op_run(o, OP_COMMIT, commit_attempt);
+  op_run(o, is_bounded(c) ? OP_COMMIT : OP_UNBOUND, commit_attempt);
 }
 
 /* --- Refusing ------------------------------------------------------------ */

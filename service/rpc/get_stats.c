@@ -51,7 +51,7 @@ static void ask_next(stats *s) {
     return;
   }
   o->route.backend = registry_at(o->service->registry, s->backend);
-  op_run(o, OP_READ_UNBOUND, ask_backend);
+  op_run(o, OP_UNBOUND, ask_backend);
 }
 
 void rpc_get_stats(op *o, const uint8_t *data, size_t size) {

@@ -280,5 +280,5 @@ void rpc_list_memories(op *o, const uint8_t *data, size_t size) {
     return;
   }
   o->state = l;
-  op_run(o, wanted(l) <= MNEME_SCAN_CHECK ? OP_READ_SHORT : OP_READ_UNBOUND, ask);
+  op_run(o, wanted(l) <= MNEME_SCAN_CHECK ? OP_READ_SHORT : OP_UNBOUND, ask);
 }

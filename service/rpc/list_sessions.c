@@ -201,7 +201,7 @@ static void ask_next(list *l) {
   l->bytes = 0;
   l->full = false;
   o->route.backend = registry_at(o->service->registry, l->backend);
-  op_run(o, OP_READ_UNBOUND, ask_backend);
+  op_run(o, OP_UNBOUND, ask_backend);
 }
 
 static bool begin(list *l) {

@@ -57,7 +57,7 @@ static bool may_run_here(const op *o, op_work work) {
   switch (work) {
   case OP_COMMIT: return (caps & MNEME_CAP_NB_COMMIT) != 0;
   case OP_READ_SHORT: return (caps & MNEME_CAP_NB_READ) != 0;
-  case OP_READ_UNBOUND: return false;
+  case OP_UNBOUND: return false;
   }
   return false;
 }

@@ -53,9 +53,9 @@ void op_route(op *o, mneme_bytes ns, mneme_bytes session);
 
 /* How op_run decides where a step runs. */
 typedef enum op_work {
-  OP_COMMIT,      /* one commit */
-  OP_READ_SHORT,  /* at most MNEME_SCAN_CHECK records without a filter */
-  OP_READ_UNBOUND /* anything else */
+  OP_COMMIT,     /* a commit that changes no more than its request names */
+  OP_READ_SHORT, /* at most MNEME_SCAN_CHECK records without a filter */
+  OP_UNBOUND     /* anything else: a scan, the removal of a whole session */
 } op_work;
 
 /* Runs resume on this thread when the routed backend promises not to block on
