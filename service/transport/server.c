@@ -18,7 +18,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "transport/core.h"
@@ -325,16 +328,42 @@ static bool methods_register(transport *t, const transport_method *methods, size
   return true;
 }
 
+/* Whether somebody listens on a Unix socket. The core unlinks what it finds at
+ * the path and binds its own, so a second server would take the address from a
+ * live one without a word, where a port says "in use". Another may still begin
+ * to listen between this look and the bind. A full backlog (EAGAIN) is a
+ * listener too. */
+static bool unix_in_use(const char *address) {
+  if (strncmp(address, "unix:", 5) != 0)
+    return false;
+  const char *path = address + 5;
+  if (strncmp(path, "//", 2) == 0)
+    path += 2;
+  struct sockaddr_un un = {.sun_family = AF_UNIX};
+  if (strlen(path) >= sizeof un.sun_path)
+    return false; /* the core says so */
+  memcpy(un.sun_path, path, strlen(path));
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0)
+    return false;
+  bool live = connect(fd, (struct sockaddr *)&un, sizeof un) == 0 || errno == EAGAIN;
+  close(fd);
+  return live;
+}
+
 static bool listeners_bind(transport *t, char *error, size_t error_size) {
   grpc_server_credentials *credentials = grpc_insecure_server_credentials_create();
   bool bound = true;
   t->bound = true;
   for (size_t i = 0; bound && i < t->options->listen_count; i++) {
-    t->ports[i] = grpc_server_add_http2_port(t->server, t->options->listen[i], credentials);
-    bound = t->ports[i] != 0;
+    const char *address = t->options->listen[i];
+    bound = !unix_in_use(address);
+    if (bound)
+      t->ports[i] = grpc_server_add_http2_port(t->server, address, credentials);
+    bound = bound && t->ports[i] != 0;
     if (!bound)
       snprintf(error, error_size, "cannot listen on %s: in use, or not an address of this machine",
-               t->options->listen[i]);
+               address);
   }
   grpc_server_credentials_release(credentials);
   return bound;

@@ -259,6 +259,27 @@ def test_a_unix_socket(start_server, tmp_path):
         assert client.append("s", "x").session.revision == 1
 
 
+def test_a_unix_socket_that_is_taken(start_server, tmp_path):
+    """A live server keeps its socket; a stale one is taken over."""
+    config = "listen: [127.0.0.1:0, 'unix:%s/s']\n" % tmp_path
+    server = start_server(config=config, listen=False)
+    for address in ("unix:%s/s" % tmp_path, "unix://%s/s" % tmp_path):
+        ended = run("--listen", address, folder=tmp_path)
+        assert ended.returncode == 1, ended.stderr
+        assert "in use" in ended.stderr, ended.stderr
+    with grpc.insecure_channel("unix:%s/s" % tmp_path) as channel:
+        client = server.client("n", channel)
+        assert client.append("s", "x").session.revision == 1
+    server.process.kill()
+    server.wait()
+    server.stopped = True
+    assert stat.S_ISSOCK((tmp_path / "s").stat().st_mode)
+    server = start_server(config=config, listen=False)
+    with grpc.insecure_channel("unix:%s/s" % tmp_path) as channel:
+        client = server.client("n", channel)
+        assert client.append("s", "x").session.revision == 1
+
+
 @pytest.mark.parametrize(
     "number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 )
