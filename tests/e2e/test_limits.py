@@ -340,15 +340,24 @@ def test_count(client, name, number):
 
 
 @pytest.mark.asan
-@pytest.mark.parametrize("method", ["GetMemories", "DeleteMemories"])
-def test_ids_and_keys_together(client, method):
+@pytest.mark.parametrize(
+    "name, number",
+    [
+        limit("GetMemoriesRequest.ids+keys", 1000),
+        limit("DeleteMemoriesRequest.ids+keys", 1000),
+    ],
+)
+def test_ids_and_keys_together(client, name, number):
+    method = name.split("Request")[0]
+    half = number // 2
+
     def request(ids, keys):
         return client.request(
             method, session="s", ids=texts(ids), keys=texts(keys)
         )
 
-    taken(client, method, request(500, 500))
-    code, reason, fields = send(client, method, request(500, 501))
+    taken(client, method, request(half, half))
+    code, reason, fields = send(client, method, request(half, half + 1))
     assert (code, reason) == ("INVALID_ARGUMENT", "TOO_LARGE")
     assert fields in (["keys"], ["ids"], ["ids", "keys"])
 
@@ -507,6 +516,80 @@ def test_metadata_at_its_limits_comes_back(client):
         assert client.list("s")[-1].metadata == made
 
 
+def laid_over(first, patch):
+    merged = struct_pb2.Struct()
+    merged.CopyFrom(first)
+    for key, value in patch.fields.items():
+        merged.fields[key].CopyFrom(value)
+    return merged
+
+
+def patch_to_size(first, size):
+    """A patch that makes first exactly so many bytes."""
+    text = size
+    while True:
+        made = struct(k="x" * text)
+        over = laid_over(first, made).ByteSize() - size
+        if over <= 0:
+            break
+        text -= over
+    assert over == 0
+    return made
+
+
+# What is there, a patch that just fits beside it, and one that is one too much.
+MERGED = {
+    "merged_metadata.size": lambda number: (
+        struct(j="x" * 30000),
+        patch_to_size(struct(j="x" * 30000), number),
+        patch_to_size(struct(j="x" * 30000), number + 1),
+    ),
+    "merged_metadata.keys": lambda number: (
+        of_keys(number - 2),
+        struct(x=True, y=True),
+        struct(x=True, y=True, z=True),
+    ),
+}
+
+
+@pytest.mark.asan
+@pytest.mark.parametrize(
+    "name, number",
+    [
+        limit("merged_metadata.size", 65536),
+        limit("merged_metadata.keys", 256),
+    ],
+)
+@pytest.mark.parametrize(
+    "method", ["UpdateSession", "UpdateMemory", "AppendMemories"]
+)
+def test_metadata_after_a_merge(client, method, name, number):
+    """A patch that fits by itself may add up to what does not."""
+    first, fits, more = MERGED[name](number)
+    patch, own = "metadata_patch", {}
+    if method == "UpdateMemory":
+        client.append("s", pb.Memory(id="i", content="x", metadata=first))
+        own = {"id": "i"}
+    else:
+        client.CreateSession(session="s", metadata=first)
+    if method == "AppendMemories":
+        patch, own = "session_metadata_patch", {"memories": memories(1)}
+
+    def change(by):
+        getattr(client, method)(session="s", **own, **{patch: by})
+
+    with refused("INVALID_ARGUMENT", "TOO_LARGE", patch):
+        change(more)
+    change(fits)
+    if method == "UpdateMemory":
+        got = client.list("s")[0].metadata
+    else:
+        got = client.session("s").metadata
+    assert got == laid_over(first, fits)
+    if name.endswith("size"):
+        assert got.ByteSize() == number
+
+
 # ---- sizes of whole messages ------------------------------------------------
 
 
@@ -585,6 +668,7 @@ def request_of(client, size):
 
 
 @pytest.mark.asan
+@pytest.mark.limit("request.size", 4194304)
 def test_size_of_a_request(client):
     """4 MiB is taken, a byte more is not."""
     client.call("AppendMemories", request_of(client, 4 << 20))
@@ -625,54 +709,115 @@ def seconds(count, nanos=0):
 
 
 CENTURY = 100 * 365 * 86400
-LEAP_CENTURY = 100 * 366 * 86400
+
+
+def ranged(name, number, make, good, bad):
+    """One row: a field, its largest number, and what is taken and refused."""
+    return pytest.param(
+        make, good, bad, id=name, marks=pytest.mark.limit(name, number)
+    )
 
 
 @pytest.mark.asan
 @pytest.mark.parametrize(
     "make, good, bad",
     [
-        (lambda n: policy(max_memories=n), [1, BIG], [0, BIG + 1]),
-        (lambda n: policy(max_tokens=n), [1, BIG], [0, BIG + 1]),
-        (lambda n: policy(evict_above=n), [1, BIG], [0, BIG + 1]),
-        (lambda n: policy(evict_above=9, evict_to=n), [1, 9], [0]),
-        (lambda n: policy(evict_above_tokens=n), [1, BIG], [0, BIG + 1]),
-        (
-            lambda n: policy(evict_above_tokens=9, evict_to_tokens=n),
-            [1, 9],
-            [0],
+        ranged(
+            "SessionPolicy.max_memories",
+            2147483647,
+            lambda n: policy(max_memories=n),
+            [1, BIG],
+            [0, BIG + 1],
         ),
-        (
+        ranged(
+            "SessionPolicy.max_tokens",
+            2147483647,
+            lambda n: policy(max_tokens=n),
+            [1, BIG],
+            [0, BIG + 1],
+        ),
+        ranged(
+            "SessionPolicy.evict_above",
+            2147483647,
+            lambda n: policy(evict_above=n),
+            [1, BIG],
+            [0, BIG + 1],
+        ),
+        ranged(
+            "SessionPolicy.evict_to",
+            2147483647,
+            lambda n: policy(evict_above=BIG, evict_to=n),
+            [1, BIG],
+            [0, BIG + 1],
+        ),
+        ranged(
+            "SessionPolicy.evict_above_tokens",
+            2147483647,
+            lambda n: policy(evict_above_tokens=n),
+            [1, BIG],
+            [0, BIG + 1],
+        ),
+        ranged(
+            "SessionPolicy.evict_to_tokens",
+            2147483647,
+            lambda n: policy(evict_above_tokens=BIG, evict_to_tokens=n),
+            [1, BIG],
+            [0, BIG + 1],
+        ),
+        ranged(
+            "SessionPolicy.max_age",
+            3153600000,
             lambda n: policy(max_age=seconds(*n)),
             [(0, 1000), (CENTURY, 0)],
-            [(0, 0), (LEAP_CENTURY, 0)],
+            [(0, 0), (CENTURY, 1000)],
         ),
-        (
+        ranged(
+            "SessionPolicy.ttl",
+            3153600000,
             lambda n: policy(ttl=seconds(*n)),
             [(1, 0), (CENTURY, 0)],
-            [(0, 0), (LEAP_CENTURY, 0)],
+            [(0, 0), (CENTURY, 1000)],
         ),
-        (
+        ranged(
+            "SessionPolicy.idempotency_window",
+            604800,
             lambda n: policy(idempotency_window=seconds(*n)),
             [(1, 0), (7 * 86400, 0)],
             [(0, 999999000), (7 * 86400, 1000)],
         ),
-        (
+        ranged(
+            "Memory.ttl",
+            3153600000,
             lambda n: one_memory(ttl=seconds(*n)),
             [(1, 0), (CENTURY, 0)],
-            [(0, 0), (LEAP_CENTURY, 0)],
+            [(0, 0), (CENTURY, 1000)],
         ),
-        (lambda n: one_memory(token_count=n), [0, BIG], [-1, BIG + 1]),
+        ranged(
+            "Memory.token_count",
+            2147483647,
+            lambda n: one_memory(token_count=n),
+            [0, BIG],
+            [-1, BIG + 1],
+        ),
+        ranged(
+            "ListMemoriesRequest.offset",
+            10000,
+            lambda n: ("ListMemories", {"offset": n}, "offset"),
+            [0, 10000],
+            [-1, 10001],
+        ),
+        ranged(
+            "PopMemoriesRequest.count",
+            1000,
+            lambda n: ("PopMemories", {"count": n}, "count"),
+            [0, 1000],
+            [-1, 1001],
+        ),
         (lambda n: one_memory(importance=n), [0.0, 1.0], [-1e-9, 1 + 1e-9]),
         (
             lambda n: ("ListMemories", {"max_tokens": n}, "max_tokens"),
             [1, BIG],
             [0, BIG + 1],
-        ),
-        (
-            lambda n: ("ListMemories", {"offset": n}, "offset"),
-            [0, 10000],
-            [-1, 10001],
         ),
         (
             lambda n: ("ListMemories", {"page_size": n}, "page_size"),
@@ -684,7 +829,6 @@ LEAP_CENTURY = 100 * 366 * 86400
             [0, BIG],
             [-1],
         ),
-        (lambda n: ("PopMemories", {"count": n}, "count"), [0, 1000], [-1, 1001]),
         (
             lambda n: (
                 "ReplaceMemories",
@@ -711,6 +855,7 @@ def test_ranges(client, make, good, bad):
 
 
 @pytest.mark.asan
+@pytest.mark.limit("ListMemoriesRequest.page_size", 1000)
 def test_pages_of_more_than_a_thousand_are_coerced(client):
     client.append("s", *memories(1000))
     client.append("s", *memories(100))
@@ -722,6 +867,7 @@ def test_pages_of_more_than_a_thousand_are_coerced(client):
     assert len(client.list("s", page_size=0)) == 50
 
 
+@pytest.mark.limit("ListSessionsRequest.page_size", 1000)
 def test_pages_of_sessions_of_more_than_a_thousand_are_coerced(client):
     items = [client.item("s%04d" % n, "x") for n in range(1001)]
     assert len(list(client.ingest(items))) == 1001
@@ -729,6 +875,58 @@ def test_pages_of_sessions_of_more_than_a_thousand_are_coerced(client):
     assert len(answer.sessions) == 1000
     assert answer.next_page_token
     assert len(client.ListSessions().sessions) == 50
+
+
+@pytest.mark.limit("ListMemories.examined", 10000)
+def test_memories_examined_for_a_page(client):
+    """A page looks at 10,000 memories; where it finds none, the next goes on."""
+    made = memories(10001)
+    made[9999].role = "tenth"  # the 10,000th
+    made[10000].role = "late"  # one more
+    client.ReplaceMemories(session="s", memories=made[:9000])
+    client.append("s", *made[9000:9999])
+    client.append("s", *made[9999:])
+    base = dict(session="s", anchor=pb.ANCHOR_OLDEST)
+    found = client.ListMemories(roles=["tenth"], **base)
+    assert [m.sequence for m in found.memories] == [10000]
+    short = client.ListMemories(roles=["late"], **base)
+    assert not short.memories and short.next_page_token
+    rest = client.ListMemories(
+        roles=["late"], page_token=short.next_page_token, **base
+    )
+    assert [m.sequence for m in rest.memories] == [10001]
+    assert not rest.next_page_token
+
+
+@pytest.mark.limit("ListSessions.examined", 1000)
+def test_sessions_examined_for_a_page(client):
+    items = [client.item("s%04d" % n, "x") for n in range(1001)]
+    assert len(list(client.ingest(items))) == 1001
+    client.UpdateSession(session="s0999", labels={"k": "thousandth"})
+    client.UpdateSession(session="s1000", labels={"k": "late"})
+    found = client.ListSessions(labels={"k": "thousandth"})
+    assert [s.id for s in found.sessions] == ["s0999"]
+    short = client.ListSessions(labels={"k": "late"})
+    assert not short.sessions and short.next_page_token
+    rest = client.ListSessions(
+        labels={"k": "late"}, page_token=short.next_page_token
+    )
+    assert [s.id for s in rest.sessions] == ["s1000"]
+
+
+@pytest.mark.asan
+@pytest.mark.limit("reply.size", 3670016)
+@pytest.mark.parametrize("method", ["ListMemories", "PopMemories"])
+def test_size_of_a_reply(client, method):
+    """Four memories of 0.9 MiB do not fit into 3.5 MiB, four of 0.8 do."""
+    for tenths, fitting in ((8, 4), (9, 3)):
+        session = "s%d" % tenths
+        client.append(session, *["x" * ((1 << 20) * tenths // 10)] * 2)
+        client.append(session, *["x" * ((1 << 20) * tenths // 10)] * 2)
+        fields = {"count": 4} if method == "PopMemories" else {}
+        answer = getattr(client, method)(session=session, **fields)
+        assert len(answer.memories) == fitting
+        assert answer.ByteSize() <= 3670016
 
 
 @pytest.mark.asan

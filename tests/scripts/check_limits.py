@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Every limit that the server enforces has a test at n and n + 1.
 
-Reads the limits of service/wire/limits.def and the rows limit("Message.field",
-number) of tests/e2e, and fails on a limit without a row, on a row that names no
-limit of the server, and on an exclusion that excludes nothing. Ends with
-`N passed, N failed`.
+Reads the limits of service/wire/limits.def, those of IN_CODE, and the rows
+limit("Message.field", number) and ranged("Message.field", number, ...) of
+tests/e2e. Fails on a limit without a row, on a row that names no limit of the
+server, on an exclusion that excludes nothing, and on a limit in code that does
+not stand there any more. Ends with `N passed, N failed`.
 """
 
 import pathlib
@@ -22,6 +23,76 @@ EXCLUDED = {
     ("SessionPolicy.search_metadata", 64): "search_metadata is not served yet",
     ("ListValue.values", 32768): "as many empty values are 64 KiB already, "
     "and the Struct around them makes them more than metadata may be",
+}
+
+# Limits that C code enforces: where, and what stands there.
+COUNT = ("service/policy/policy.h", "#define POLICY_COUNT_MAX INT32_MAX")
+SPAN = (
+    "service/policy/policy.h",
+    "#define POLICY_DURATION_MAX_US (INT64_C(100) * 365 * 86400 * 1000000)",
+)
+PAGE = ("service/wire/messages.h", "#define WIRE_PAGE_MAX 1000")
+NAMES = ("service/wire/requests.c", "#define NAMES_MAX 1000")
+INT32 = 2147483647
+CENTURY_S = 3153600000
+IN_CODE = {
+    ("ListMemoriesRequest.page_size", 1000): PAGE,
+    ("ListSessionsRequest.page_size", 1000): PAGE,
+    ("ListMemoriesRequest.offset", 10000): (
+        "service/wire/messages.h",
+        "#define WIRE_OFFSET_MAX 10000",
+    ),
+    ("PopMemoriesRequest.count", 1000): (
+        "service/wire/requests.c",
+        "#define POP_MAX 1000",
+    ),
+    ("GetMemoriesRequest.ids+keys", 1000): NAMES,
+    ("DeleteMemoriesRequest.ids+keys", 1000): NAMES,
+    ("ListMemories.examined", 10000): (
+        "service/rpc/list_memories.c",
+        "#define EXAMINED_MAX 10000",
+    ),
+    ("ListSessions.examined", 1000): (
+        "service/rpc/list_sessions.c",
+        "#define FILTERED_EXAMINED_MAX 1000",
+    ),
+    ("request.size", 4 << 20): (
+        "service/config/setting.c",
+        'SIZE("limits", "receive_max", "4MiB", 64 * KIB, 4 * MIB,',
+    ),
+    ("reply.size", 3584 << 10): (
+        "service/wire/messages.h",
+        "#define WIRE_REPLY_MAX (3584 * 1024)",
+    ),
+    # Of a merge: it makes nothing deeper than the deeper of its two parts is.
+    ("merged_metadata.size", 65536): (
+        "service/wire/value.c",
+        "#define METADATA_BYTES_MAX 65536",
+    ),
+    ("merged_metadata.keys", 256): (
+        "service/wire/value.c",
+        "#define METADATA_KEYS_MAX 256",
+    ),
+    ("Memory.token_count", INT32): (
+        "service/wire/memory.c",
+        "#define TOKEN_COUNT_MAX INT32_MAX",
+    ),
+    ("Memory.ttl", CENTURY_S): (
+        "service/wire/memory.c",
+        "#define TTL_MAX_US (INT64_C(100) * 365 * 86400 * 1000000)",
+    ),
+    ("SessionPolicy.max_memories", INT32): COUNT,
+    ("SessionPolicy.max_tokens", INT32): COUNT,
+    ("SessionPolicy.evict_above", INT32): COUNT,
+    ("SessionPolicy.evict_to", INT32): COUNT,
+    ("SessionPolicy.evict_above_tokens", INT32): COUNT,
+    ("SessionPolicy.evict_to_tokens", INT32): COUNT,
+    ("SessionPolicy.max_age", CENTURY_S): SPAN,
+    ("SessionPolicy.ttl", CENTURY_S): SPAN,
+    ("SessionPolicy.idempotency_window", 604800): (
+        "service/policy/policy.h",
+        "#define POLICY_WINDOW_MAX_US (INT64_C(7) * 86400 * 1000000)",
+    ),
 }
 
 
@@ -46,9 +117,18 @@ def read_tests(texts):
         (name, int(number))
         for text in texts
         for name, number in re.findall(
-            r'\blimit\(\s*"([\w.]+)",\s*(\d+)\s*\)', text
+            r'\b(?:limit|ranged)\(\s*"([\w.+]+)",\s*(\d+)\s*[,)]', text
         )
     }
+
+
+def misplaced(root, in_code):
+    """What IN_CODE says and the code does not."""
+    wrong = []
+    for (name, number), (where, line) in in_code.items():
+        if not re.search(re.escape(line) + r"(?!\w)", (root / where).read_text()):
+            wrong.append("%s: %d: %s has no `%s`" % (name, number, where, line))
+    return wrong
 
 
 def check(limits, tests, excluded):
@@ -70,6 +150,9 @@ def self_test():
     limits = read_limits('LIMIT("mneme.v1.A", "b", BYTES, 5)\n')
     assert limits == [("A.b", 5)]
     tests = read_tests(['x = [limit("A.b", 5)]'])
+    assert read_tests(['ranged(\n  "a+b",\n  7, f)']) == {("a+b", 7)}
+    assert not misplaced(ROOT, {("a", 1): (PAGE[0], PAGE[1])})
+    assert misplaced(ROOT, {("a", 1): (PAGE[0], PAGE[1][:-1])})
     assert check(limits, tests, {}) == (1, [])
     assert check(limits, set(), {})[1] == ["A.b: 5 has no test"]
     assert check(limits, {("A.b", 6)}, {})[1]
@@ -78,11 +161,12 @@ def self_test():
 
 def main():
     self_test()
-    limits = read_limits(LIMITS.read_text())
+    limits = read_limits(LIMITS.read_text()) + list(IN_CODE)
     tests = read_tests(
         path.read_text() for path in sorted(TESTS.glob("test_*.py"))
     )
     fine, wrong = check(limits, tests, EXCLUDED)
+    wrong += misplaced(ROOT, IN_CODE)
     for each in wrong:
         print(each)
     for (name, number), why in EXCLUDED.items():
