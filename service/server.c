@@ -11,6 +11,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -265,12 +266,43 @@ static void log_serving(const server *s) {
 
 /* --- Running ------------------------------------------------------------- */
 
+/* Somebody who asks twice does not want to wait for the grace. The main thread
+ * is in the drain by then, so another one takes the signals. */
+typedef struct impatience {
+  transport *transport;
+  atomic_bool over;
+} impatience;
+
+static void *hurry_run(void *argument) {
+  impatience *i = argument;
+  sigset_t set;
+  int number;
+  sigemptyset(&set);
+  sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGINT);
+  while (sigwait(&set, &number) != 0 || !atomic_load(&i->over))
+    transport_hurry(i->transport);
+  return NULL;
+}
+
+static void drain(transport *t) {
+  impatience i = {.transport = t};
+  pthread_t thread;
+  bool runs = pthread_create(&thread, NULL, hurry_run, &i) == 0;
+  transport_drain(t);
+  if (!runs)
+    return;
+  atomic_store(&i.over, true);
+  pthread_kill(thread, SIGTERM);
+  pthread_join(thread, NULL);
+}
+
 static void server_close(server *s) {
   sweep_stop(s->sweep);
   if (s->admin != NULL)
     admin_shut_down(s->admin);
   if (s->transport != NULL)
-    transport_drain(s->transport);
+    drain(s->transport);
   if (s->service.pool != NULL)
     pool_drain(s->service.pool);
   sweep_close(s->sweep);

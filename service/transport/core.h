@@ -101,13 +101,14 @@ struct transport {
 
   bool bound; /* has listeners, so that it must be shut down before it is freed */
   tag stopped;
-  /* The lock guards the three below and is held for a few lines only. Nothing on
+  /* The lock guards the four below and is held for a few lines only. Nothing on
    * a call's way takes it, but the last call of a queue while a drain waits. */
   pthread_mutex_t lock;
   pthread_cond_t changed;
   transport_phase phase;
   int queues_ready; /* threads that have armed their slots, or failed to */
   bool core_stopped;
+  bool hurried; /* no more grace */
   atomic_bool drain_waits;
   atomic_bool turning_away;
 

@@ -10,7 +10,8 @@
  *   1. turning away: new calls get UNAVAILABLE and a word when to retry, for
  *      TURN_AWAY_MS (see there)
  *   2. shutdown: listeners closed, GOAWAY sent; what is under way goes on
- *   3. after drain_ms: what is left is cancelled
+ *   3. what is left is cancelled: after drain_ms, or when no call is under way
+ *      any more, or when transport_hurry was called
  *   4. the core reports that it is done, and the last handler has finished
  *   5. (transport_close) the server, the queues, the memory */
 #include <errno.h>
@@ -34,6 +35,10 @@
  * retries stays away until the GOAWAY has reached it, and then goes elsewhere. */
 #define TURN_AWAY_MS 50
 #define TURN_AWAY_RETRY_MS 250
+/* Then, without calls under way, what is left is connections: idle ones, and such
+ * as have not finished their handshake. The core would wait for those too. This
+ * long they get to see the GOAWAY before they are cut. */
+#define GOAWAY_MS 100
 
 static const transport_status DRAINING =
     STATUS_TEXT(GRPC_STATUS_UNAVAILABLE,
@@ -224,26 +229,31 @@ static void core_stopped(tag *g, bool ok) {
   pthread_mutex_unlock(&t->lock);
 }
 
-static bool all_over(transport *t) {
+static int64_t live_calls(transport *t) {
   int64_t live = 0;
   for (int i = 0; i < t->queue_count; i++)
     live += atomic_load(&t->queues[i].live);
-  return t->core_stopped && live == 0;
+  return live;
 }
 
-/* Waits until all is over; past the deadline answers false, without one waits
- * for ever. */
-static bool over_wait(transport *t, const struct timespec *deadline) {
-  bool over;
+static bool all_over(transport *t) { return t->core_stopped && live_calls(t) == 0; }
+
+/* What may end a wait before its time. */
+static bool hurried(transport *t) { return t->hurried; }
+
+static bool calls_over(transport *t) { return t->hurried || live_calls(t) == 0; }
+
+/* Waits until all is over, or `enough`, or the deadline has passed (each NULL =
+ * not asked for). call_leave announces the end of a queue's last call. */
+static void over_wait(transport *t, bool (*enough)(transport *), const struct timespec *deadline) {
   pthread_mutex_lock(&t->lock);
-  while (!(over = all_over(t))) {
+  while (!all_over(t) && !(enough != NULL && enough(t))) {
     if (deadline == NULL)
       pthread_cond_wait(&t->changed, &t->lock);
     else if (pthread_cond_timedwait(&t->changed, &t->lock, deadline) == ETIMEDOUT)
       break;
   }
   pthread_mutex_unlock(&t->lock);
-  return over;
 }
 
 static struct timespec time_after(int ms) {
@@ -261,11 +271,19 @@ static void core_stop(transport *t, int grace_ms) {
   atomic_store(&t->drain_waits, true);
   TAG_PUBLISH(&t->stopped);
   grpc_server_shutdown_and_notify(t->server, t->queues[0].core, &t->stopped);
+  struct timespec goaway = time_after(grace_ms < GOAWAY_MS ? grace_ms : GOAWAY_MS);
   struct timespec deadline = time_after(grace_ms);
-  if (over_wait(t, &deadline))
-    return;
-  grpc_server_cancel_all_calls(t->server);
-  over_wait(t, NULL);
+  over_wait(t, hurried, &goaway);
+  over_wait(t, calls_over, &deadline);
+  grpc_server_cancel_all_calls(t->server); /* of no effect when all is over */
+  over_wait(t, NULL, NULL);
+}
+
+void transport_hurry(transport *t) {
+  pthread_mutex_lock(&t->lock);
+  t->hurried = true;
+  pthread_cond_broadcast(&t->changed);
+  pthread_mutex_unlock(&t->lock);
 }
 
 void transport_drain(transport *t) {

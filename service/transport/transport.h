@@ -178,9 +178,13 @@ transport *transport_open(const transport_options *options, const transport_meth
 int transport_port(const transport *t, size_t i);
 void transport_get_figures(const transport *t, transport_figures *ret_figures);
 /* Turns new calls away with UNAVAILABLE, lets those under way finish for
- * drain_ms, then cancels them. Returns when every handler has finished its call
+ * drain_ms, then cancels them. Without calls under way it does not wait for
+ * drain_ms, whatever connections are open. Returns when every handler has finished its call
  * and every stream was let go, however long that takes; blocks. */
 void transport_drain(transport *t);
+/* Any thread, before transport_close: ends the grace of a drain, be it under way
+ * or to come, at once. */
+void transport_hurry(transport *t);
 /* After transport_drain. Frees everything. */
 void transport_close(transport *t);
 

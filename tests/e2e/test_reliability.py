@@ -5,6 +5,7 @@ import base64
 import collections
 import json
 import random
+import socket
 import threading
 import time
 
@@ -609,6 +610,49 @@ def test_G9_drain_is_bounded(start_server):
     assert server.wait() == 0
     assert time.monotonic() - begin < 2 + 5
     block.set()
+
+
+@asan
+@pytest.mark.parametrize("first", [b"", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"], ids=["", "preface"])
+def test_G9_idle_connections_hold_nothing_up(start_server, first):
+    """A connection that asks for nothing is not waited for."""
+    server = start_server("limits: { drain: 60s }\n")
+    client = server.client("n")
+    client.append("s", "x")
+    with socket.create_connection(("127.0.0.1", server.port)) as idle:
+        idle.sendall(first)
+        client.append("s", "y")
+        begin = time.monotonic()
+        server.signal()
+        assert server.wait() == 0
+        assert time.monotonic() - begin < 5
+
+
+@asan
+def test_G9_a_second_signal_ends_the_grace(start_server):
+    server = start_server("limits: { drain: 60s }\n")
+    client = server.client("n")
+    # A stream whose client lets no reply through is under way for ever.
+    stuck = http2.Connection(server.port, PATIENCE)
+    no_window = (4).to_bytes(2, "big") + bytes(4)
+    stuck.socket.sendall(http2.frame(http2.SETTINGS, 0, 0, no_window))
+    item = pb.IngestMemoriesRequest(append=client.item("s", "x"))
+    stuck.start(path("IngestMemories"), item.SerializeToString())
+    client.append("s2", "y")
+    wait_for(
+        "the item",
+        lambda: client.ListSessions().sessions[1:] and client.texts("s"),
+    )
+    server.signal()
+    server.wait_log(lambda each: "draining" in each.values())
+    begin = time.monotonic()
+    wait_for(
+        "the end",
+        lambda: server.process.poll() is not None or server.signal(),
+    )
+    assert server.wait() == 0
+    assert time.monotonic() - begin < 5
+    stuck.close()
 
 
 @asan

@@ -358,6 +358,23 @@ static void drain_waits_for_slow_handlers(void **state) {
   pthread_join(drainer, NULL);
 }
 
+static void hurry_ends_the_grace(void **state) {
+  fixture *f = *state;
+  f->options.drain_ms = 10 * RPC_WAIT_MS;
+  fixture_start(f);
+  rpc r;
+  rpc_begin(&r, f->channel, PATH_HOLD, -1);
+  rpc_unary_send(&r, "x", 1, NULL, NULL);
+  transport_call *call = fixture_take(f);
+  pthread_t drainer;
+  pthread_create(&drainer, NULL, drain_run, f->server);
+  transport_hurry(f->server);
+  assert_int_not_equal(rpc_unary_wait(&r), GRPC_STATUS_OK);
+  rpc_free(&r);
+  fixture_reply(call, "late");
+  pthread_join(drainer, NULL);
+}
+
 /* Every call that a handler saw was answered, and the others know that nothing
  * was done: UNAVAILABLE, never CANCELLED. */
 static void drain_under_load(void **state) {
@@ -466,6 +483,7 @@ int main(void) {
       STARTED(many_callers),
       STARTED(drain_lets_calls_finish),
       UNSTARTED(drain_waits_for_slow_handlers),
+      UNSTARTED(hurry_ends_the_grace),
       STARTED(drain_under_load),
       STARTED(second_server_on_the_port),
       STARTED(two_servers_in_one_process),
