@@ -36,7 +36,7 @@ typedef struct server {
   transport *transport;
   transport_method methods[CALLS_METHODS_MAX + ADMIN_METHODS];
   transport_options options;
-  arena busy_arena; /* what options.busy points to */
+  arena busy_arena; /* what options.busy and .draining point to */
 } server;
 
 /* --- Page-token keys ----------------------------------------------------- */
@@ -175,6 +175,11 @@ static transport_status busy_status(arena *a) {
   return calls_status(a, &e);
 }
 
+static transport_status draining_status(arena *a) {
+  return calls_draining(a, "the server is shutting down and nothing was done: send the call "
+                           "again, elsewhere or when it is back");
+}
+
 static int queue_count(int64_t set) {
   if (set > 0)
     return (int)set;
@@ -202,6 +207,7 @@ static void fill_options(server *s) {
                            .idle_ms = (int)(set->idle_us / 1000),
                            .drain_ms = (int)(set->drain_us / 1000),
                            .busy = busy_status(&s->busy_arena),
+                           .draining = draining_status(&s->busy_arena),
                            .unknown = calls_unknown};
   for (size_t i = 0; i < c->listen_count; i++)
     o->listen[i] = c->listen[i];

@@ -6,6 +6,8 @@
 
 #define SERVICE_PATH "/mneme.v1.MemoryBackend/"
 
+#define RETRY_DRAINING_US 250000 /* until then a client has seen the GOAWAY */
+
 typedef struct method {
   const char *path;
   transport_kind kind;
@@ -55,6 +57,13 @@ transport_status calls_status(arena *a, const error *e) {
                             .message_size = strlen(e->message),
                             .details = (const uint8_t *)details.data,
                             .details_size = details.size};
+}
+
+transport_status calls_draining(arena *a, const char *text) {
+  error e = {0};
+  error_set(&e, a, CODE_UNAVAILABLE, "SHUTTING_DOWN", NULL, "%s", text);
+  e.retry_us = RETRY_DRAINING_US;
+  return calls_status(a, &e);
 }
 
 /* --- Unary --------------------------------------------------------------- */

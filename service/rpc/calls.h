@@ -17,6 +17,10 @@ size_t calls_methods(service *s, transport_method *methods);
 /* An error as the transport sends it; lies in the arena. */
 transport_status calls_status(arena *a, const error *e);
 
+/* The answer to calls that are turned away, and to streams that are ended, because
+ * the server drains (transport_options.draining); lies in the arena. */
+transport_status calls_draining(arena *a, const char *text);
+
 /* The answer to a method that is in no contract (transport_options.unknown). */
 void calls_unknown(const char *path, size_t size, arena *a, transport_status *ret_status);
 

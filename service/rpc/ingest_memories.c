@@ -55,6 +55,7 @@ struct ingest {
   item *free;
   int64_t next_index;
   bool half_closed;
+  bool draining; /* reads no more, and ends when the ring is empty */
   bool ending; /* an item failed in a way that ends the stream */
   bool over;   /* finished or closed */
 };
@@ -235,6 +236,17 @@ static bool send_head(ingest *in) {
   return true;
 }
 
+static void finish_draining(ingest *in) {
+  arena a;
+  arena_init(&a, ARENA_BLOCK_BYTES);
+  transport_status status =
+      calls_draining(&a, "the server is shutting down: open the stream again elsewhere and "
+                         "repeat what has no reply yet");
+  in->over = true;
+  transport_stream_finish(in->transport, &status);
+  arena_clear(&a);
+}
+
 static void pump(ingest *in) {
   ingest *outer = pumping;
   pumping = in;
@@ -246,7 +258,9 @@ static void pump(ingest *in) {
     return;
   if (in->half_closed && in->count == 0 && transport_stream_can_send(in->transport))
     finish(in, NULL, NULL);
-  else if (!in->half_closed && !in->ending && in->count < INGEST_WINDOW)
+  else if (in->draining && in->count == 0 && transport_stream_can_send(in->transport))
+    finish_draining(in);
+  else if (!in->draining && !in->half_closed && !in->ending && in->count < INGEST_WINDOW)
     transport_stream_read(in->transport);
 }
 
@@ -294,6 +308,14 @@ static void on_writable(transport_stream *s) {
     pump(in);
 }
 
+static void on_drain(transport_stream *s) {
+  ingest *in = transport_stream_state(s);
+  if (in == NULL || in->over)
+    return;
+  in->draining = true;
+  pump(in);
+}
+
 static void on_closed(transport_stream *s) {
   ingest *in = transport_stream_state(s);
   if (in != NULL)
@@ -320,6 +342,7 @@ const transport_stream_ops ingest_ops = {
     .half_close = on_half_close,
     .writable = on_writable,
     .wake = on_writable,
+    .drain = on_drain,
     .closed = on_closed,
     .release = on_release,
 };

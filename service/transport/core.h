@@ -78,6 +78,10 @@ typedef struct queue {
   transport_call *idle; /* finished unary calls, kept for reuse */
   size_t idle_count;
 
+  /* The open streams, for the drain to wake. */
+  pthread_mutex_t streams_lock;
+  transport_stream *open_streams;
+
   /* Written by the queue's thread, read by any. live counts what the drain must
    * wait for: calls and streams whose memory is in use. */
   _Alignas(CACHE_LINE) atomic_int_fast64_t live;
@@ -144,6 +148,8 @@ void call_leave(call_head *head);
 bool unary_arm(queue *q, const registered *r);
 bool stream_arm(queue *q, const registered *r);
 bool unknown_arm(queue *q);
+/* Tells the owners of the queue's open streams that the server drains. */
+void streams_drain(queue *q);
 /* Frees the calls kept for reuse; after the queue's thread has ended. */
 void unary_free_idle(queue *q);
 

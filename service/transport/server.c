@@ -77,7 +77,9 @@ admission call_enter(call_head *head) {
 }
 
 const transport_status *refusal_status(const transport *t, admission how) {
-  return how == REFUSED_DRAINING ? &DRAINING : &t->options->busy;
+  if (how == REFUSED_BUSY)
+    return &t->options->busy;
+  return t->options->draining.code != 0 ? &t->options->draining : &DRAINING;
 }
 
 int refusal_retry_ms(admission how) { return how == REFUSED_DRAINING ? TURN_AWAY_RETRY_MS : -1; }
@@ -190,6 +192,7 @@ static bool queues_create(transport *t, bool one_more) {
     q->transport = t;
     q->number = i;
     q->long_lived = i == t->options->queues;
+    pthread_mutex_init(&q->streams_lock, NULL);
     q->core = core_queue_create(q->long_lived);
     grpc_server_register_completion_queue(t->server, q->core, NULL);
   }
@@ -288,6 +291,8 @@ void transport_hurry(transport *t) {
 
 void transport_drain(transport *t) {
   atomic_store(&t->turning_away, true);
+  for (int i = 0; i < t->queue_count; i++)
+    streams_drain(&t->queues[i]);
   struct timespec until = time_after(TURN_AWAY_MS);
   while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR)
     continue;
@@ -306,6 +311,7 @@ void transport_close(transport *t) {
       pthread_join(q->thread, NULL);
     grpc_completion_queue_destroy(q->core);
     unary_free_idle(q);
+    pthread_mutex_destroy(&q->streams_lock);
   }
   if (t->quota != NULL)
     grpc_resource_quota_unref(t->quota);

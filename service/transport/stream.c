@@ -38,6 +38,8 @@ struct transport_stream {
   bool finishing; /* the status is on its way */
   bool over;      /* closed was called */
   bool refused;   /* by admission: the owner never hears of it */
+  bool drained;   /* the owner knows that the server drains */
+  transport_stream *previous, *next; /* of the queue's open streams, under its lock */
   int cancelled;
   int pending;       /* tags out, but those of wakes */
   atomic_int refs;   /* any thread */
@@ -128,6 +130,43 @@ static void stream_dropped(tag *g, bool ok) {
   stream_free(container_of(g, transport_stream, dropped));
 }
 
+/* --- The open streams of a queue ------------------------------------------
+ * A stream is listed from its arrival until it is over, so whoever finds it there
+ * may wake it: the queue's own reference is not given back before. */
+
+static void stream_list(transport_stream *s) {
+  queue *q = s->head.queue;
+  pthread_mutex_lock(&q->streams_lock);
+  s->next = q->open_streams;
+  if (s->next != NULL)
+    s->next->previous = s;
+  q->open_streams = s;
+  pthread_mutex_unlock(&q->streams_lock);
+  /* Admitted just before a drain that did not find it in the list. */
+  if (ops_of(s)->drain != NULL && atomic_load(&q->transport->turning_away))
+    transport_stream_wake(s);
+}
+
+static void stream_unlist(transport_stream *s) {
+  queue *q = s->head.queue;
+  pthread_mutex_lock(&q->streams_lock);
+  if (s->next != NULL)
+    s->next->previous = s->previous;
+  if (s->previous != NULL)
+    s->previous->next = s->next;
+  else
+    q->open_streams = s->next;
+  pthread_mutex_unlock(&q->streams_lock);
+}
+
+void streams_drain(queue *q) {
+  pthread_mutex_lock(&q->streams_lock);
+  for (transport_stream *s = q->open_streams; s != NULL; s = s->next)
+    if (ops_of(s)->drain != NULL)
+      transport_stream_wake(s);
+  pthread_mutex_unlock(&q->streams_lock);
+}
+
 /* --- Arrival and end ----------------------------------------------------- */
 
 static void stream_refuse(transport_stream *s, admission how) {
@@ -165,6 +204,7 @@ static void stream_arrived(tag *g, bool ok) {
   answer_start(&a, s->head.core, &s->closed);
   if (ops_of(s)->open != NULL)
     ops_of(s)->open(s, s->head.registered->method->ctx);
+  stream_list(s);
 }
 
 static void stream_closed(tag *g, bool ok) {
@@ -172,6 +212,8 @@ static void stream_closed(tag *g, bool ok) {
   transport_stream *s = container_of(g, transport_stream, closed);
   s->pending--;
   s->over = true;
+  if (!s->refused)
+    stream_unlist(s);
   atomic_store_explicit(&s->gone, true, memory_order_relaxed);
   if (!s->refused && ops_of(s)->closed != NULL)
     ops_of(s)->closed(s);
@@ -316,6 +358,11 @@ static void stream_woken(tag *g, bool ok) {
   (void)ok;
   transport_stream *s = container_of(g, transport_stream, woken);
   atomic_exchange(&s->awake, false);
+  if (!s->over && !s->drained && ops_of(s)->drain != NULL &&
+      atomic_load(&s->head.queue->transport->turning_away)) {
+    s->drained = true;
+    ops_of(s)->drain(s);
+  }
   if (!s->over && ops_of(s)->wake != NULL)
     ops_of(s)->wake(s);
   unref_here(s);

@@ -73,6 +73,10 @@ typedef struct transport_stream_ops {
   void (*writable)(transport_stream *s);
   /* Somebody called transport_stream_wake; several wakes may come as one. */
   void (*wake)(transport_stream *s);
+  /* The server begins to drain: read no more, and finish when what is under way
+   * has been answered. Once, before a wake; a stream without it is cut off at the
+   * end of the grace. */
+  void (*drain)(transport_stream *s);
   /* The stream is over (finished, cancelled, or its deadline passed): nothing
    * can be sent any more. Once. The stream itself lives on while it is held. */
   void (*closed)(transport_stream *s);
@@ -156,6 +160,7 @@ typedef struct transport_options {
   int idle_ms;              /* close connections without calls, 0 = never */
   int drain_ms;             /* grace for calls under way at shutdown */
   transport_status busy;    /* the answer when calls_max are under way; not copied */
+  transport_status draining; /* the answer during a drain; not copied; code 0 = a plain one */
   /* The answer to a method that was not registered. */
   void (*unknown)(const char *path, size_t size, arena *a, transport_status *ret_status);
 } transport_options;

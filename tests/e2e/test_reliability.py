@@ -629,6 +629,60 @@ def test_G9_idle_connections_hold_nothing_up(start_server, first):
 
 
 @asan
+def test_G9_an_idle_stream_is_told(start_server):
+    """A stream with nothing under way ends at once, and says why; so does a call
+    that is turned away."""
+    server = start_server("limits: { drain: 60s }\n")
+    client = server.client("n")
+    hold = threading.Event()
+
+    def idle():
+        yield pb.IngestMemoriesRequest(append=client.item("s", "x"))
+        hold.wait(2 * PATIENCE)
+
+    stream = client.stub.IngestMemories(idle(), timeout=2 * PATIENCE)
+    assert next(stream).HasField("append")
+    begin = time.monotonic()
+    server.signal()
+    with refused("UNAVAILABLE", "SHUTTING_DOWN") as found:
+        next(stream)
+    assert found.retry > 0
+    assert server.wait() == 0
+    assert time.monotonic() - begin < 5
+    hold.set()
+
+
+@asan
+def test_G9_a_call_that_is_turned_away_is_told(start_server):
+    server = start_server()
+    client = server.client("n")
+    client.append("s", "x")
+    seen = []
+
+    def call():
+        # The last ones may meet the core's own end, which says nothing.
+        for _ in range(100000):
+            try:
+                client.texts("s")
+            except grpc.RpcError as error:
+                seen.append(error)
+                return
+
+    threads = [threading.Thread(target=call) for _ in range(4)]
+    for each in threads:
+        each.start()
+    server.signal()
+    for each in threads:
+        each.join(PATIENCE)
+    reasons = [
+        explain(error).reason
+        for error in seen
+        if dict(error.trailing_metadata() or ()).get("grpc-status-details-bin")
+    ]
+    assert reasons and set(reasons) == {"SHUTTING_DOWN"}, seen
+
+
+@asan
 def test_G9_a_second_signal_ends_the_grace(start_server):
     server = start_server("limits: { drain: 60s }\n")
     client = server.client("n")
