@@ -22,10 +22,12 @@ typedef struct chain {
   registry_backend *backend;
   pool_task task;
   void (*step)(struct chain *c);
+  atomic_int_fast64_t until_us; /* of the operation under way; monotonic */
   due_session *due; /* SWEEP_SESSIONS_MAX */
   size_t due_count;
   size_t next;
   bool more; /* the next tick follows at once */
+  bool failed; /* an EXPIRE of this tick: no trim, and no tick at once */
   bool trim_more;
   mneme_status ping;
   mneme_write write;
@@ -50,12 +52,15 @@ static bool stopping(const sweep *s) {
 }
 
 static bool chain_expired(const mneme_call *call) {
-  return stopping(((const chain *)call)->sweep);
+  const chain *c = (const chain *)call;
+  return stopping(c->sweep) ||
+         clock_mono_us() >= atomic_load_explicit(&c->until_us, memory_order_relaxed);
 }
 
 static void run_step(void *ctx) {
   chain *c = ctx;
   c->call.now_us = clock_wall_us();
+  atomic_store_explicit(&c->until_us, clock_mono_us() + SWEEP_STEP_US, memory_order_relaxed);
   c->step(c);
 }
 
@@ -107,7 +112,14 @@ static void expire_next(chain *c);
 
 static void expired(mneme_status status, const mneme_written *w, void *ctx) {
   chain *c = ctx;
-  /* A conflict is a session that has begun anew meanwhile: nothing to do. */
+  /* A conflict is a session that has begun anew meanwhile: nothing to do. After
+   * any other failure the same sessions would be due at once again, and fail; one
+   * that is the store's ends the tick, one of a session does not stop the others. */
+  c->failed |= status != MNEME_OK && status != MNEME_CONFLICT;
+  if (status == MNEME_DOWN || status == MNEME_TIMEOUT || status == MNEME_BUSY) {
+    go_on(c, tick, c->sweep->interval_us);
+    return;
+  }
   if (status == MNEME_OK && w->expired_count >= SWEEP_EXPIRE_MAX)
     c->more = true;
   go_on(c, expire_next, 0);
@@ -116,7 +128,10 @@ static void expired(mneme_status status, const mneme_written *w, void *ctx) {
 static void expire_next(chain *c) {
   registry_backend *b = c->backend;
   if (c->next == c->due_count) {
-    trim(c);
+    if (c->failed)
+      go_on(c, tick, c->sweep->interval_us);
+    else
+      trim(c);
     return;
   }
   const due_session *d = &c->due[c->next++];
@@ -158,6 +173,7 @@ static void due_known(mneme_status status, void *ctx) {
 static void ask_due(chain *c) {
   registry_backend *b = c->backend;
   c->due_count = c->next = 0;
+  c->failed = false;
   b->type->due(b->instance, &c->call, SWEEP_SESSIONS_MAX, take_due, due_known, c);
 }
 

@@ -18,6 +18,7 @@
 #define SWEEP_SESSIONS_MAX 256 /* per tick */
 #define SWEEP_EXPIRE_MAX 1000  /* memories per commit */
 #define SWEEP_TRIM_MAX 1000    /* rows per tick */
+#define SWEEP_STEP_US 10000000 /* for one operation, a ping too */
 
 typedef struct sweep sweep;
 
