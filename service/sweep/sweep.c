@@ -22,6 +22,8 @@ typedef struct chain {
   registry_backend *backend;
   pool_task task;
   void (*step)(struct chain *c);
+  bool parked; /* the pool was full; guarded by sweep.mutex */
+  atomic_int_fast64_t ping_until_us; /* 0 = no ping under way */
   atomic_int_fast64_t until_us; /* of the operation under way; monotonic */
   due_session *due; /* SWEEP_SESSIONS_MAX */
   size_t due_count;
@@ -40,7 +42,10 @@ struct sweep {
   sweep_health_fn health;
   void *ctx;
   atomic_bool stopping;
-  pthread_mutex_t mutex; /* guards running */
+  pthread_t watcher;
+  bool watched;
+  pthread_mutex_t health_mutex; /* a change and its announcement are one step */
+  pthread_mutex_t mutex; /* guards running and chain.parked; a leaf */
   pthread_cond_t idle;
   size_t running; /* chains between two ticks' ends */
   size_t count;
@@ -75,7 +80,7 @@ static void chain_end(chain *c) {
 static void tick(chain *c);
 
 /* When the pool takes no more timers or tasks, the server is going down or
- * overloaded; the former ends the chain, the latter is tried again. */
+ * overloaded; the former ends the chain, in the latter the watcher tries again. */
 static void go_on(chain *c, void (*step)(chain *), int64_t delay_us) {
   sweep *s = c->sweep;
   c->step = step;
@@ -88,10 +93,56 @@ static void go_on(chain *c, void (*step)(chain *), int64_t delay_us) {
   if (pool_submit_after(s->pool, &c->task, run_step, c,
                         delay_us > 0 ? delay_us : s->interval_us))
     return;
-  if (!stopping(s))
-    log_event(LOG_ERROR, "the sweeper stops: the worker pool takes no more timers",
-              log_text("backend", c->backend->name), log_end());
-  chain_end(c);
+  pthread_mutex_lock(&s->mutex);
+  c->parked = !stopping(s); /* else the watcher has looked for the last time */
+  bool parked = c->parked;
+  pthread_mutex_unlock(&s->mutex);
+  if (!parked)
+    chain_end(c);
+}
+
+/* --- The watcher --------------------------------------------------------- */
+
+static void set_health(chain *c, mneme_status ping) {
+  sweep *s = c->sweep;
+  pthread_mutex_lock(&s->health_mutex);
+  if (registry_set_health(c->backend, ping))
+    s->health(c->backend, registry_get_health(c->backend), s->ctx);
+  pthread_mutex_unlock(&s->health_mutex);
+}
+
+/* A ping that is not answered in time counts, each time anew, as one that was
+ * answered MNEME_TIMEOUT: else a store that stalls would serve for ever. */
+static void look_at(chain *c) {
+  sweep *s = c->sweep;
+  pthread_mutex_lock(&s->mutex);
+  bool parked = c->parked;
+  c->parked = false;
+  pthread_mutex_unlock(&s->mutex);
+  if (parked)
+    go_on(c, c->step, 0);
+  int_fast64_t until_us = atomic_load(&c->ping_until_us);
+  int64_t now_us = clock_mono_us();
+  if (until_us != 0 && now_us >= until_us &&
+      atomic_compare_exchange_strong(&c->ping_until_us, &until_us, now_us + SWEEP_STEP_US))
+    set_health(c, MNEME_TIMEOUT);
+}
+
+static void *watch_run(void *argument) {
+  sweep *s = argument;
+  bool last = false;
+  while (!last) {
+    int64_t at_us = clock_mono_us() + SWEEP_WATCH_US;
+    struct timespec at = {.tv_sec = at_us / 1000000, .tv_nsec = at_us % 1000000 * 1000};
+    pthread_mutex_lock(&s->mutex);
+    while (!stopping(s) && pthread_cond_timedwait(&s->idle, &s->mutex, &at) == 0)
+      ;
+    last = stopping(s);
+    pthread_mutex_unlock(&s->mutex);
+    for (size_t i = 0; i < s->count; i++)
+      look_at(&s->chains[i]);
+  }
+  return NULL;
 }
 
 /* --- The steps ----------------------------------------------------------- */
@@ -179,8 +230,7 @@ static void ask_due(chain *c) {
 
 static void judge(chain *c) {
   sweep *s = c->sweep;
-  if (registry_set_health(c->backend, c->ping))
-    s->health(c->backend, registry_get_health(c->backend), s->ctx);
+  set_health(c, c->ping);
   if (c->ping == MNEME_OK)
     ask_due(c);
   else
@@ -189,12 +239,14 @@ static void judge(chain *c) {
 
 static void pinged(mneme_status status, void *ctx) {
   chain *c = ctx;
+  atomic_store(&c->ping_until_us, 0);
   c->ping = status;
   go_on(c, judge, 0);
 }
 
 static void tick(chain *c) {
   registry_backend *b = c->backend;
+  atomic_store(&c->ping_until_us, clock_mono_us() + SWEEP_STEP_US);
   b->type->ping(b->instance, &c->call, pinged, c);
 }
 
@@ -207,7 +259,12 @@ sweep *sweep_open(registry *r, pool *p, int64_t interval_us, sweep_health_fn hea
     return NULL;
   *s = (sweep){.pool = p, .interval_us = interval_us, .health = health, .ctx = ctx, .count = count};
   pthread_mutex_init(&s->mutex, NULL);
-  pthread_cond_init(&s->idle, NULL);
+  pthread_mutex_init(&s->health_mutex, NULL);
+  pthread_condattr_t monotonic;
+  pthread_condattr_init(&monotonic);
+  pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+  pthread_cond_init(&s->idle, &monotonic);
+  pthread_condattr_destroy(&monotonic);
   for (size_t i = 0; i < count; i++) {
     chain *c = &s->chains[i];
     c->sweep = s;
@@ -220,6 +277,11 @@ sweep *sweep_open(registry *r, pool *p, int64_t interval_us, sweep_health_fn hea
       return NULL;
     }
   }
+  s->watched = pthread_create(&s->watcher, NULL, watch_run, s) == 0;
+  if (!s->watched) {
+    sweep_close(s);
+    return NULL;
+  }
   s->running = count;
   for (size_t i = 0; i < count; i++)
     go_on(&s->chains[i], tick, interval_us);
@@ -227,8 +289,14 @@ sweep *sweep_open(registry *r, pool *p, int64_t interval_us, sweep_health_fn hea
 }
 
 void sweep_stop(sweep *s) {
-  if (s != NULL)
-    atomic_store(&s->stopping, true);
+  if (s == NULL || !s->watched)
+    return;
+  pthread_mutex_lock(&s->mutex);
+  atomic_store(&s->stopping, true);
+  pthread_cond_broadcast(&s->idle);
+  pthread_mutex_unlock(&s->mutex);
+  pthread_join(s->watcher, NULL);
+  s->watched = false;
 }
 
 void sweep_close(sweep *s) {
@@ -241,6 +309,7 @@ void sweep_close(sweep *s) {
   for (size_t i = 0; i < s->count; i++)
     free(s->chains[i].due);
   pthread_cond_destroy(&s->idle);
+  pthread_mutex_destroy(&s->health_mutex);
   pthread_mutex_destroy(&s->mutex);
   free(s);
 }

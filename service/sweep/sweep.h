@@ -19,6 +19,7 @@
 #define SWEEP_EXPIRE_MAX 1000  /* memories per commit */
 #define SWEEP_TRIM_MAX 1000    /* rows per tick */
 #define SWEEP_STEP_US 10000000 /* for one operation, a ping too */
+#define SWEEP_WATCH_US 1000000 /* between two looks at late pings and a full pool */
 
 typedef struct sweep sweep;
 
