@@ -2,7 +2,9 @@
 a namespace that nobody else uses.
 
 Markers: `asan` = walks much of the daemon's own code, so the sanitizer build
-runs it too; `limit("Message.field", n)` = tests this limit at n and n + 1.
+runs it too; `dict` = about the built-in engine itself, so not for another
+(MNEME_E2E_BACKEND); `limit("Message.field", n)` = tests this limit at n and
+n + 1.
 """
 
 import itertools
@@ -20,19 +22,32 @@ _count = itertools.count(1)
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "asan: run on the sanitizer build too")
+    config.addinivalue_line("markers", "dict: about the built-in engine")
     config.addinivalue_line(
         "markers", "limit(field, number): tests this limit of the contract"
     )
 
 
+def pytest_collection_modifyitems(items):
+    if not harness.LATE:
+        return
+    for each in items:
+        if each.get_closest_marker("dict"):
+            each.add_marker(
+                pytest.mark.skip(reason="about dict, and this runs on late")
+            )
+
+
 def pytest_collection_finish(session):
     if not harness.MNEMED.exists() and not session.config.option.collectonly:
         pytest.exit("there is no %s: run make" % harness.MNEMED, 2)
+    if harness.BUSY and not harness.LATE:
+        pytest.exit("MNEME_E2E_BUSY needs MNEME_E2E_BACKEND=late", 2)
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
-    """The server that most tests share: no config at all."""
+    """The server that most tests share: no config of its own."""
     made = harness.Server(tmp_path_factory.mktemp("server"))
     yield made
     made.stop()

@@ -3,6 +3,10 @@ deadline, and what every error has to carry.
 
     MNEMED       the daemon to test; default build/release/mnemed
     MNEME_BUILD  its build folder; default the daemon's
+    MNEME_E2E_BACKEND  late: servers whose test names no backend run on
+                 MNEME_BUILD/mneme_late.so (tests/conform/late_plugin.c)
+    MNEME_E2E_BUSY     so many per cent of its commits are refused as BUSY; then
+                 unary calls are repeated on that
 """
 
 import contextlib
@@ -26,6 +30,8 @@ MNEMED = pathlib.Path(
 ).resolve()
 BUILD = pathlib.Path(os.environ.get("MNEME_BUILD") or MNEMED.parent).resolve()
 SANITIZED = "asan" in BUILD.name or "tsan" in BUILD.name
+LATE = os.environ.get("MNEME_E2E_BACKEND") == "late"
+BUSY = int(os.environ.get("MNEME_E2E_BUSY") or 0)
 # A bound on what must end, not a measure: generous, and more so where the
 # binary is slower.
 PATIENCE = 120 if SANITIZED else 30
@@ -59,6 +65,8 @@ class Server:
         self.stopped = None
         self._new_line = threading.Condition()
         command = [str(MNEMED), "--log-format", "json"]
+        if LATE and not {"-c", "--config"}.intersection(args):
+            config = on_late(config or "")
         if config is not None:
             path = self.folder / "mneme.yaml"
             path.write_text(config)
@@ -186,6 +194,17 @@ class Server:
         return int(re.search(r"%s:\s+(\d+) kB" % name, text).group(1)) * 1024
 
 
+def on_late(config):
+    """The config with late as the default backend, unless it names its own."""
+    if re.search(r"^backends:", config, re.M):
+        return config
+    return "%s\nbackends:\n  default: { plugin: %s, busy: %d }\n" % (
+        config,
+        json.dumps(str(BUILD / "mneme_late.so")),
+        BUSY,
+    )
+
+
 def environment(folder, more=None):
     """The environment for mnemed: nothing of the caller's own settings."""
     env = {
@@ -240,7 +259,17 @@ class Client:
         return kind(**fields)
 
     def call(self, method, request, timeout=None):
-        return getattr(self.stub, method)(request, timeout=timeout or PATIENCE)
+        while True:
+            try:
+                return getattr(self.stub, method)(
+                    request, timeout=timeout or PATIENCE
+                )
+            except grpc.RpcError as error:
+                # Nothing was begun. It ends: BUSY is less than 100 per cent.
+                if not BUSY or error.code() != grpc.StatusCode.UNAVAILABLE:
+                    raise
+                if explain(error).reason != "BUSY":
+                    raise
 
     def __getattr__(self, method):
         if method not in pb.SERVICE.methods_by_name:

@@ -322,6 +322,7 @@ def test_bytes_that_are_no_item(client):
         assert client.texts("s") == ["x", "x"]
 
 
+@pytest.mark.dict  # whose limit it is; on a late engine it takes a minute
 def test_request_ids_per_session_have_a_limit(client):
     """65,536 of one session are remembered; then the oldest makes room."""
     if SANITIZED:
