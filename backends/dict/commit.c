@@ -73,8 +73,12 @@ static size_t merge_entries(mneme_log_entry *entries, size_t count) {
 
 static bool prepare_log(dict_work *w, ending *e) {
   size_t count = 0;
-  for (size_t i = 0; i < w->note_count; i++)
-    if (w->notes[i].kind == DICT_TAKE && w->notes[i].session == w->current) count++;
+  for (size_t i = 0; i < w->note_count; i++) {
+    const dict_note *n = &w->notes[i];
+    if (n->session != w->current) continue;
+    if (n->kind == DICT_TAKE) count++;
+    if (n->kind == DICT_EMPTY) count += dict_spine_runs(&n->contents->spine, NULL, NULL);
+  }
   e->log = e->log_few;
   e->log_count = 0;
   if (count == 0) return true;
@@ -84,13 +88,13 @@ static bool prepare_log(dict_work *w, ending *e) {
   }
   for (size_t i = 0; i < w->note_count; i++) {
     const dict_note *n = &w->notes[i];
-    if (n->kind != DICT_TAKE || n->session != w->current) continue;
-    e->log[e->log_count++] = (mneme_log_entry){
-        .revision = w->current->head.revision,
-        .first = n->record->sequence,
-        .last = n->record->sequence,
-        .op = n->log_op,
-    };
+    if (n->session != w->current) continue;
+    mneme_log_entry entry = {.revision = w->current->head.revision, .op = n->log_op};
+    if (n->kind == DICT_EMPTY)
+      e->log_count += dict_spine_runs(&n->contents->spine, &entry, e->log + e->log_count);
+    if (n->kind != DICT_TAKE) continue;
+    entry.first = entry.last = n->record->sequence;
+    e->log[e->log_count++] = entry;
   }
   e->log_count = merge_entries(e->log, e->log_count);
   return dict_log_reserve(&w->current->log, e->log, e->log_count);
@@ -248,6 +252,7 @@ static void clean_up(dict_work *w, ending *e, dict_settings *settings) {
   bool listed = e->removed_count != 0;
   for (size_t i = 0; i < w->note_count; i++) {
     const dict_note *n = &w->notes[i];
+    if (n->kind == DICT_EMPTY) dict_session_free(n->contents);
     if (n->kind != DICT_TAKE) continue;
     if (kept && listed && n->log_op == MNEME_LOG_DELETED) continue; /* the answer's */
     free(n->record);

@@ -111,6 +111,10 @@ dict_record *dict_spine_get(const dict_spine *spine, int64_t sequence);
 dict_record *dict_spine_next(const dict_spine *spine, int64_t from); /* the first >= from */
 dict_record *dict_spine_back(const dict_spine *spine, int64_t from); /* the last <= from */
 void dict_spine_sweep(dict_spine *spine); /* frees empty chunks */
+/* The runs of sequences without a hole, ascending, as `entry` with first and last
+ * set; returns how many. No record is looked at. With NULL it only counts. */
+size_t dict_spine_runs(const dict_spine *spine, const mneme_log_entry *entry,
+                       mneme_log_entry *ret_runs);
 
 /* --- Sessions (session.c) ------------------------------------------------- */
 
@@ -194,6 +198,12 @@ bool dict_session_reserve(dict_session *session, const dict_record *record);
  * record that was taken out in this commit can be put back without a reserve. */
 void dict_session_link(dict_session *session, dict_record *record);
 void dict_session_unlink(dict_session *session, dict_record *record);
+/* Takes all records out at once, with the structures that hold them, whatever
+ * their number: what comes back is no session, and only dict_session_refill and
+ * dict_session_free may have it. NULL without memory. */
+dict_session *dict_session_empty(dict_session *session);
+/* Puts them back, into a session that is empty again; can't fail. */
+void dict_session_refill(dict_session *session, dict_session *contents);
 /* Builds the heap by importance, or takes it down. */
 bool dict_session_rank(dict_session *session);
 void dict_session_unrank(dict_session *session);

@@ -1,9 +1,9 @@
 /* One incarnation of a session: its records in all their structures.
  *
- * link and unlink are the only ways in and out; they keep spine, id and key
- * indexes, heaps and counts in step, and never fail. That is what makes a commit
- * undoable: it links and unlinks as its steps say, notes what it did, and when a
- * guard refuses, does the opposite backwards (steps.c).
+ * link and unlink are the ways in and out for one record, empty and refill for all
+ * at once; they keep spine, id and key indexes, heaps and counts in step, and only
+ * empty can fail, with nothing done. That is what makes a commit undoable: it
+ * links and unlinks as its steps say, notes what it did, and when a guard refuses, does the opposite backwards (steps.c).
  *
  * What has expired but was not removed yet still stands in all structures; it is
  * hidden by asking dict_session_shows. Counts of what is live are the sums of
@@ -123,6 +123,42 @@ void dict_session_unlink(dict_session *s, dict_record *r) {
   dict_heap_remove(&s->expiry, &dict_by_expiry, r);
   dict_heap_remove(&s->rank, &dict_by_rank, r);
   count_everywhere(s, r, -1);
+}
+
+static void move_contents(dict_session *to, const dict_session *from) {
+  to->spine = from->spine;
+  to->ids = from->ids;
+  to->keys = from->keys;
+  to->key_order = from->key_order;
+  to->expiry = from->expiry;
+  to->rank = from->rank;
+  to->ranked = from->ranked;
+  to->all = from->all;
+  to->pinned = from->pinned;
+  to->system = from->system;
+  to->cost = from->cost;
+  to->loose_from = from->loose_from;
+}
+
+dict_session *dict_session_empty(dict_session *s) {
+  const dict_session nothing = {.loose_from = 1};
+  dict_session *contents = calloc(1, sizeof *contents);
+  if (contents == NULL) return NULL;
+  move_contents(contents, s);
+  move_contents(s, &nothing);
+  return contents;
+}
+
+void dict_session_refill(dict_session *s, dict_session *contents) {
+  assert(s->all.memories == 0);
+  dict_spine_free(&s->spine);
+  dict_table_free(&s->ids);
+  dict_table_free(&s->keys);
+  dict_order_free(&s->key_order);
+  dict_heap_free(&s->expiry);
+  dict_heap_free(&s->rank);
+  move_contents(s, contents);
+  free(contents);
 }
 
 void dict_session_tidy(dict_session *s) {

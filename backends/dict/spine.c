@@ -118,6 +118,35 @@ dict_record *dict_spine_back(const dict_spine *spine, int64_t from) {
   return NULL;
 }
 
+size_t dict_spine_runs(const dict_spine *spine, const mneme_log_entry *entry,
+                       mneme_log_entry *ret_runs) {
+  size_t count = 0;
+  int64_t last = -1; /* of the run so far; no sequence is below 1 */
+  for (uint32_t i = spine->first; i < spine->end; i++) {
+    const dict_chunk *chunk = spine->chunks[i];
+    if (chunk->live == 0) continue;
+    if (chunk->live == DICT_CHUNK && last >= 0 && chunk->base == last + 1) { /* mostly */
+      last += DICT_CHUNK;
+      if (ret_runs != NULL) ret_runs[count - 1].last = last;
+      continue;
+    }
+    for (int64_t k = 0; k < DICT_CHUNK; k++) {
+      int64_t sequence = chunk->base + k;
+      if (chunk->slots[k] == NULL) continue;
+      if (last < 0 || sequence != last + 1) {
+        if (ret_runs != NULL) {
+          ret_runs[count] = *entry;
+          ret_runs[count].first = sequence;
+        }
+        count++;
+      }
+      last = sequence;
+      if (ret_runs != NULL) ret_runs[count - 1].last = sequence;
+    }
+  }
+  return count;
+}
+
 void dict_spine_sweep(dict_spine *spine) {
   if (spine->empty == 0) return;
   while (spine->first < spine->end && spine->chunks[spine->first]->live == 0) {

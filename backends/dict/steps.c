@@ -21,24 +21,28 @@
 #include <stdlib.h>
 #include <string.h>
 
+static bool reserve_note(dict_work *w) {
+  if (w->note_count < w->notes_room) return true;
+  size_t room = w->notes_room * 2;
+  bool few = w->notes == w->notes_few;
+  dict_note *notes = realloc(few ? NULL : w->notes, room * sizeof *notes);
+  if (notes == NULL) return false;
+  if (few) memcpy(notes, w->notes_few, w->note_count * sizeof *notes);
+  w->notes = notes;
+  w->notes_room = room;
+  return true;
+}
+
 static mneme_status note(dict_work *w, dict_note_kind kind, mneme_log_op log_op,
                          dict_record *record) {
-  if (w->note_count == w->notes_room) {
-    size_t room = w->notes_room * 2;
-    bool few = w->notes == w->notes_few;
-    dict_note *notes = realloc(few ? NULL : w->notes, room * sizeof *notes);
-    if (notes == NULL) return MNEME_NO_MEMORY;
-    if (few) memcpy(notes, w->notes_few, w->note_count * sizeof *notes);
-    w->notes = notes;
-    w->notes_room = room;
-  }
-  w->notes[w->note_count++] = (dict_note){kind,
-                                          log_op,
-                                          w->current,
-                                          record,
-                                          record->access_us,
-                                          record->access_count,
-                                          record->expire_us};
+  if (!reserve_note(w)) return MNEME_NO_MEMORY;
+  w->notes[w->note_count++] = (dict_note){.kind = kind,
+                                          .log_op = log_op,
+                                          .session = w->current,
+                                          .record = record,
+                                          .access_us = record->access_us,
+                                          .access_count = record->access_count,
+                                          .expire_us = record->expire_us};
   return MNEME_OK;
 }
 
@@ -233,7 +237,33 @@ static mneme_status remove_newest(dict_work *w, const mneme_step *step) {
   return MNEME_OK;
 }
 
+/* All records, at the cost of one: a session of 400,000 would hold its shard's
+ * lock for a tenth of a second if each were unlinked. clean_up frees them when the
+ * lock is gone. */
+static mneme_status remove_all(dict_work *w) {
+  if (!reserve_note(w)) return MNEME_NO_MEMORY;
+  int64_t count = w->current->all.memories;
+  dict_session *contents = dict_session_empty(w->current);
+  if (contents == NULL) return MNEME_NO_MEMORY;
+  w->notes[w->note_count++] = (dict_note){.kind = DICT_EMPTY,
+                                          .log_op = MNEME_LOG_DELETED,
+                                          .session = w->current,
+                                          .contents = contents};
+  w->written.removed_count += count;
+  w->changed = true;
+  return MNEME_OK;
+}
+
+/* Whether nothing would stay: what has expired does, until it is swept, and is
+ * not in removed_count. Records that are asked for are noted one by one. */
+static bool removes_all(const dict_work *w, const mneme_step *step) {
+  const dict_record *first = dict_spine_next(&w->current->spine, 0);
+  return first != NULL && step->from_sequence <= first->sequence && !w->write->want_removed &&
+         dict_session_expired(w->current, w->now_us) == NULL;
+}
+
 static mneme_status remove_from(dict_work *w, const mneme_step *step) {
+  if (removes_all(w, step)) return remove_all(w);
   mneme_status status = MNEME_OK;
   dict_record *r = dict_spine_next(&w->current->spine, step->from_sequence);
   while (r != NULL && status == MNEME_OK) {
@@ -422,6 +452,9 @@ static void undo_one(const dict_note *n) {
       n->record->expire_us = n->expire_us;
       if (n->expire_us != 0) dict_heap_push(&s->expiry, &dict_by_expiry, n->record);
       break;
+    case DICT_EMPTY:
+      dict_session_refill(s, n->contents);
+      break;
   }
 }
 
@@ -434,6 +467,8 @@ void dict_work_undo(dict_work *w) {
       undo_one(n);
     else if (n->kind == DICT_TAKE)
       free(n->record); /* of a session that goes as a whole */
+    else if (n->kind == DICT_EMPTY)
+      dict_session_free(n->contents);
   }
   if (s != NULL) {
     if (s->head.settings != w->saved.settings) dict_settings_unref(s->head.settings);

@@ -9,14 +9,15 @@
 #define DICT_NOTES_FEW 8
 
 /* What was done to one record, in the order in which it was done. A replaced
- * record is a TAKE (logged as UPDATED) and a PUT. */
-typedef enum dict_note_kind { DICT_PUT, DICT_TAKE, DICT_TOUCH } dict_note_kind;
+ * record is a TAKE (logged as UPDATED) and a PUT. EMPTY is all records at once. */
+typedef enum dict_note_kind { DICT_PUT, DICT_TAKE, DICT_TOUCH, DICT_EMPTY } dict_note_kind;
 
 typedef struct dict_note {
   dict_note_kind kind;
   mneme_log_op log_op; /* TAKE */
   dict_session *session;
   dict_record *record;
+  dict_session *contents; /* EMPTY: what was in it, logged as DELETED */
   int64_t access_us, access_count, expire_us; /* TOUCH: what was there before */
 } dict_note;
 

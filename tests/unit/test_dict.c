@@ -111,6 +111,74 @@ static void trims_as_it_goes(void **state) {
   engine_close(&e);
 }
 
+/* REMOVE_FROM of all takes the records out in one piece. A refusal after it puts
+ * that piece back, beside what steps before and after it did. */
+static void removing_all_can_be_undone(void **state) {
+  engine e;
+  char id[16];
+  listing *l = calloc(1, sizeof *l);
+  (void)state;
+  engine_open(&e);
+  for (int i = 1; i <= 100; i++) {
+    snprintf(id, sizeof id, "m%d", i);
+    mneme_record r = a_record(id);
+    r.key = text(id);
+    r.ttl_us = i % 3 == 0 ? 1000000 : 0;
+    mneme_on_conflict fail = MNEME_CONFLICT_FAIL;
+    mneme_step add = {
+        .op = MNEME_STEP_APPEND, .records = &r, .on_conflict = &fail, .record_count = 1};
+    mneme_write w = a_write(&e, &add, 1);
+    assert_int_equal(engine_commit(&e, &w, NULL), MNEME_OK);
+  }
+  int64_t hole = 50, first = 1;
+  mneme_record twins[] = {a_record("new"), a_record("new")};
+  mneme_on_conflict fail[] = {MNEME_CONFLICT_FAIL, MNEME_CONFLICT_FAIL};
+  mneme_step steps[] = {
+      {.op = MNEME_STEP_REMOVE_SEQUENCES, .sequences = &hole, .sequence_count = 1},
+      {.op = MNEME_STEP_TOUCH, .sequences = &first, .sequence_count = 1},
+      {.op = MNEME_STEP_REMOVE_FROM, .from_sequence = 1},
+      {.op = MNEME_STEP_APPEND, .records = twins, .on_conflict = fail, .record_count = 2}};
+  mneme_write w = a_write(&e, steps, 4);
+  outcome o;
+  got before = engine_get(&e, "s");
+  assert_int_equal(engine_commit(&e, &w, &o), MNEME_EXISTS);
+  got after = engine_get(&e, "s");
+  assert_int_equal(after.header.memory_count, 100);
+  assert_int_equal(after.header.byte_count, before.header.byte_count);
+  assert_int_equal(after.header.revision, before.header.revision);
+  assert_int_equal(after.header.mutations, before.header.mutations);
+  for (int i = 1; i <= 100; i++) { /* its id and its key are taken again */
+    snprintf(id, sizeof id, "m%d", i);
+    mneme_record r = a_record(id);
+    mneme_step again = {
+        .op = MNEME_STEP_APPEND, .records = &r, .on_conflict = fail, .record_count = 1};
+    mneme_write x = a_write(&e, &again, 1);
+    assert_int_equal(engine_commit(&e, &x, NULL), MNEME_EXISTS);
+  }
+
+  steps[3].record_count = 1;
+  assert_int_equal(engine_commit(&e, &w, &o), MNEME_OK);
+  assert_int_equal(o.written.removed_count, 100);
+  assert_int_equal(o.written.header.memory_count, 1);
+  assert_string_equal(engine_log(&e, &o.written.header.uid, 0, l), "1@101 deleted 1-100");
+
+  /* Beside what has expired it is not all. */
+  e.now_us += 1;
+  mneme_record brief = a_record("brief");
+  brief.ttl_us = 1;
+  brief.expire_us = e.now_us + 1;
+  steps[3].records = &brief;
+  mneme_write add = a_write(&e, &steps[3], 1);
+  assert_int_equal(engine_commit(&e, &add, NULL), MNEME_OK);
+  e.now_us += 1;
+  mneme_write clear = a_write(&e, &steps[2], 1);
+  assert_int_equal(engine_commit(&e, &clear, &o), MNEME_OK);
+  assert_int_equal(o.written.removed_count, 1);
+  assert_int_equal(engine_get(&e, "s").header.memory_count, 0);
+  free(l);
+  engine_close(&e);
+}
+
 /* --- Many sessions in one shard ------------------------------------------- */
 
 #define MANY 3500
@@ -253,6 +321,7 @@ static void eviction_is_not_quadratic(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(keeps_to_max_bytes), cmocka_unit_test(request_ids_count_and_lapse),
+      cmocka_unit_test(removing_all_can_be_undone),
       cmocka_unit_test(trims_as_it_goes),   cmocka_unit_test(many_changes),
       cmocka_unit_test(many_listed),        cmocka_unit_test(due_behind_many),
       cmocka_unit_test(eviction_is_not_quadratic),
