@@ -3,7 +3,8 @@
  * link and unlink are the ways in and out for one record, empty and refill for all
  * at once; they keep spine, id and key indexes, heaps and counts in step, and only
  * empty can fail, with nothing done. That is what makes a commit undoable: it
- * links and unlinks as its steps say, notes what it did, and when a guard refuses, does the opposite backwards (steps.c).
+ * links and unlinks as its steps say, notes what it did, and when a guard refuses,
+ * does the opposite backwards (steps.c).
  *
  * What has expired but was not removed yet still stands in all structures; it is
  * hidden by asking dict_session_shows. Counts of what is live are the sums of
