@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/bytes.h"
 
 #define DEPTH_MAX 32 /* messages within messages */
 #define NAMES_MAX (8u << 20) /* bytes of all full names together */
@@ -240,16 +241,12 @@ static bool file_read(files *f, mneme_bytes bytes) {
   return declarations_read(f, index, package);
 }
 
-static int bytes_compare(mneme_bytes a, mneme_bytes b) {
-  size_t common = a.size < b.size ? a.size : b.size;
-  int order = common > 0 ? memcmp(a.data, b.data, common) : 0;
-  if (order != 0 || a.size == b.size)
-    return order;
-  return a.size < b.size ? -1 : 1;
+static int name_compare(mneme_bytes a, mneme_bytes b) {
+  return bytes_compare(a.data, a.size, b.data, b.size);
 }
 
 static int symbol_compare(const void *a, const void *b) {
-  return bytes_compare(((const symbol *)a)->name, ((const symbol *)b)->name);
+  return name_compare(((const symbol *)a)->name, ((const symbol *)b)->name);
 }
 
 files *files_new(const uint8_t *data, size_t size) {
@@ -283,7 +280,7 @@ void files_free(files *f) {
 
 int files_by_name(const files *f, mneme_bytes name) {
   for (size_t i = 0; i < f->file_count; i++)
-    if (bytes_compare(f->files[i].name, name) == 0)
+    if (name_compare(f->files[i].name, name) == 0)
       return (int)i;
   return -1;
 }

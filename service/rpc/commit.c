@@ -80,7 +80,7 @@ static mneme_on_conflict conflict_of(const wire_memory *m, int asked) {
 }
 
 /* On each attempt anew: the default kind is the policy's, and time has passed. */
-static bool seal(commit *c) {
+static void seal(commit *c) {
   mneme_bytes kind = policy_default_kind(&c->effective);
   for (size_t i = 0; i < c->memory_count; i++) {
     mneme_record *r = &c->records[i];
@@ -89,7 +89,6 @@ static bool seal(commit *c) {
       r->expire_us = c->op->call.now_us + r->ttl_us;
     record_seal(r);
   }
-  return true;
 }
 
 bool commit_append(commit *c, const wire_memory *memories, size_t count, int on_conflict) {
@@ -228,10 +227,8 @@ static void commit_attempt(op *o) {
    * method itself asks for stays. */
   if (c->write.uid == NULL || c->write.uid == &c->known.uid)
     c->write.uid = c->known.settings_revision != 0 ? &c->known.uid : NULL;
-  if (c->prepare != NULL && !c->prepare(c)) {
-    op_fail(o);
-    return;
-  }
+  if (c->prepare != NULL)
+    c->prepare(c);
   registry_backend *b = o->route.backend;
   b->type->commit(b->instance, &o->call, &c->write, commit_done, c);
 }

@@ -21,9 +21,9 @@ struct commit {
   op *op;
   mneme_write write;
   int attempts;
-  /* Before each attempt: what depends on the policy in force. false = o->error is
-   * set. NULL = nothing does. */
-  bool (*prepare)(commit *c);
+  /* Before each attempt: what depends on the policy in force. NULL = nothing
+   * does. */
+  void (*prepare)(commit *c);
   /* The answer to a commit that succeeded; NULL = no memory. */
   const wire_message *(*answer)(commit *c, const mneme_written *w);
   /* A status other than OK; true = it has been taken care of. NULL = nothing is

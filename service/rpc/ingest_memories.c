@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "rpc/calls.h"
 #include "rpc/methods.h"
 
@@ -170,9 +171,8 @@ static bool ends_stream(const error *e) {
 
 static bool same_session(const item *a, const item *b) {
   const wire_scope *x = &a->request.scope, *y = &b->request.scope;
-  return x->ns.size == y->ns.size && x->session.size == y->session.size &&
-         memcmp(x->ns.data, y->ns.data, x->ns.size) == 0 &&
-         memcmp(x->session.data, y->session.data, x->session.size) == 0;
+  return bytes_equal(x->ns.data, x->ns.size, y->ns.data, y->ns.size) &&
+         bytes_equal(x->session.data, x->session.size, y->session.data, y->session.size);
 }
 
 static bool may_run(const ingest *in, size_t i) {

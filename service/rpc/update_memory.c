@@ -47,14 +47,13 @@ static bool refused(commit *c, mneme_status status, const mneme_written *w) {
   return true;
 }
 
-static bool seal(commit *c) {
+static void seal(commit *c) {
   update *u = (update *)c->request;
   if (u->put.kind.size == 0)
     u->put.kind = policy_default_kind(&c->effective);
   if (u->put.ttl_us > 0)
     u->put.expire_us = c->op->call.now_us + u->put.ttl_us;
   record_seal(&u->put);
-  return true;
 }
 
 static void not_found(update *u) {

@@ -7,6 +7,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "base/bytes.h"
 #include "base/set.h"
 
 #define STRIPES 64
@@ -49,9 +50,8 @@ static size_t slot_of(mneme_bytes ns, mneme_bytes session) {
 }
 
 static bool is_of(const plan_entry *entry, mneme_bytes ns, mneme_bytes session) {
-  return entry != NULL && entry->ns_size == ns.size && entry->session_size == session.size &&
-         memcmp(entry->names, ns.data, ns.size) == 0 &&
-         memcmp(entry->names + ns.size, session.data, session.size) == 0;
+  return entry != NULL && bytes_equal(entry->names, entry->ns_size, ns.data, ns.size) &&
+         bytes_equal(entry->names + ns.size, entry->session_size, session.data, session.size);
 }
 
 /* policy.default_kind points into the very struct that it is copied with. */
