@@ -29,6 +29,7 @@
 #ifndef MNEME_BACKEND_H
 #define MNEME_BACKEND_H
 
+#include "mneme/filter.h"
 #include "mneme/status.h"
 #include "mneme/types.h"
 
@@ -45,7 +46,7 @@ extern "C" {
 #define MNEME_CAP_SHARED (1u << 1)    /* many servers may open one store */
 #define MNEME_CAP_NB_COMMIT (1u << 2) /* commit never waits for I/O on the caller */
 #define MNEME_CAP_NB_READ (1u << 3)   /* nor do the reads */
-#define MNEME_CAP_FILTER (1u << 4)    /* compiles mneme_read.filter (reserved) */
+#define MNEME_CAP_FILTER (1u << 4)    /* decides mneme_read.filter */
 #define MNEME_CAP_VECTORS (1u << 5)   /* set_vector and vector search (reserved) */
 #define MNEME_CAP_LINKS (1u << 6)     /* links (reserved) */
 #define MNEME_CAP_RESTORE (1u << 7)   /* the restore step (reserved) */
@@ -195,8 +196,12 @@ typedef struct mneme_step {
   const mneme_bytes *names;
   size_t name_count;
 
-  /* REMOVE_SEQUENCES, TOUCH: the sequences, ascending; absent ones are no error. */
+  /* REMOVE_SEQUENCES, TOUCH: the sequences, ascending; absent ones are no error.
+   * REMOVE_SEQUENCES with revisions (NULL = any): a memory whose revision is no
+   * longer revisions[i] stays, and that is no error either: it has changed since
+   * the caller judged it [C-49]. */
   const int64_t *sequences;
+  const int64_t *revisions;
   size_t sequence_count;
 
   /* REMOVE_NEWEST: how many live memories, from the highest sequence down, but
@@ -363,8 +368,6 @@ typedef enum mneme_select {
 #define MNEME_READ_BODY (1u << 0)     /* else body may be empty */
 #define MNEME_READ_METADATA (1u << 1) /* metadata_json, engines with FILTER */
 
-typedef struct mneme_filter mneme_filter; /* reserved: the pushed-down part */
-
 /* Live memories of one session; an absent one emits nothing and is OK. A scan of
  * more than MNEME_SCAN_CHECK records may let writers in between: each record is
  * whole, the scan as a whole is no snapshot; but it neither misses nor doubles a
@@ -386,7 +389,8 @@ typedef struct mneme_read {
                          sizes of body, id, key, kind, role, author and source
                          above this; the first is always emitted; 0 = no limit */
   uint32_t projection;
-  const mneme_filter *filter; /* NULL without MNEME_CAP_FILTER */
+  const mneme_filter *filter; /* only what it matches [C-48]; limits count matches.
+                                 NULL = all, and always without MNEME_CAP_FILTER */
 } mneme_read;
 
 /* Header of the read's session is emitted to nobody: ask session_get. */
