@@ -212,8 +212,12 @@ static mneme_status remove_names(dict_work *w, const mneme_step *step) {
 
 static mneme_status remove_sequences(dict_work *w, const mneme_step *step) {
   mneme_status status = MNEME_OK;
-  for (size_t i = 0; i < step->sequence_count && status == MNEME_OK; i++)
-    status = remove_one(w, dict_spine_get(&w->current->spine, step->sequences[i]));
+  for (size_t i = 0; i < step->sequence_count && status == MNEME_OK; i++) {
+    dict_record *record = dict_spine_get(&w->current->spine, step->sequences[i]);
+    if (record == NULL || (step->revisions != NULL && record->revision != step->revisions[i]))
+      continue; /* gone, or another than was judged */
+    status = remove_one(w, record);
+  }
   return status;
 }
 

@@ -285,9 +285,10 @@ static bool is_named(const mneme_step *step, const mneme_record *r) {
       if (mneme_bytes_equal(step->op == MNEME_STEP_REMOVE_IDS ? r->id : r->key, step->names[i]))
         return step->names[i].size != 0;
     return false;
-  default: /* REMOVE_SEQUENCES, TOUCH */
+  default: /* REMOVE_SEQUENCES, TOUCH. DUTY [C-49]: what has changed since stays. */
     for (size_t i = 0; i < step->sequence_count; i++)
-      if (r->sequence == step->sequences[i]) return true;
+      if (r->sequence == step->sequences[i])
+        return step->revisions == NULL || r->revision == step->revisions[i];
     return false;
   }
 }

@@ -150,6 +150,20 @@ mneme_step cf_step_sequences(mneme_step_op op, size_t count, const int64_t *sequ
   return step;
 }
 
+mneme_step cf_step_judged(size_t count, const int64_t (*pairs)[2]) {
+  int64_t *sequences = cf_alloc(count * sizeof *sequences);
+  int64_t *revisions = cf_alloc(count * sizeof *revisions);
+  for (size_t i = 0; i < count; i++) {
+    sequences[i] = pairs[i][0];
+    revisions[i] = pairs[i][1];
+  }
+  mneme_step step = {.op = MNEME_STEP_REMOVE_SEQUENCES};
+  step.sequences = sequences;
+  step.revisions = revisions;
+  step.sequence_count = count;
+  return step;
+}
+
 mneme_step cf_step_count(mneme_step_op op, int64_t count, int64_t byte_limit) {
   mneme_step step = {.op = op};
   step.count = count;

@@ -188,6 +188,7 @@ mneme_step cf_step_append(size_t count, const cf_rec *recs);
 mneme_step cf_step_put(int64_t sequence, int64_t revision, cf_rec rec);
 mneme_step cf_step_names(mneme_step_op op, size_t count, const char *const *names);
 mneme_step cf_step_sequences(mneme_step_op op, size_t count, const int64_t *sequences);
+mneme_step cf_step_judged(size_t count, const int64_t (*pairs)[2]);
 mneme_step cf_step_count(mneme_step_op op, int64_t count, int64_t byte_limit);
 mneme_step cf_step_from(int64_t sequence);
 mneme_step cf_step_settings(mneme_bytes settings);
@@ -205,6 +206,10 @@ cf_answer *cf_do(const mneme_write *write, size_t count, const mneme_step *steps
 #define SEQUENCES(...)                                                            \
   cf_step_sequences(MNEME_STEP_REMOVE_SEQUENCES, CF_COUNT(int64_t, __VA_ARGS__),  \
                     (int64_t[]){__VA_ARGS__})
+/* REMOVE_SEQUENCES with revisions: JUDGED({sequence, revision}, ...) */
+#define JUDGED(...)                                                                 \
+  cf_step_judged(sizeof((int64_t[][2]){__VA_ARGS__}) / sizeof(int64_t[2]),          \
+                 (const int64_t[][2]){__VA_ARGS__})
 #define TOUCH(...)                                                                \
   cf_step_sequences(MNEME_STEP_TOUCH, CF_COUNT(int64_t, __VA_ARGS__),             \
                     (int64_t[]){__VA_ARGS__})

@@ -192,7 +192,9 @@ static mneme_status apply(draft *d, const mneme_step *step) {
       return MNEME_OK;
     case MNEME_STEP_REMOVE_SEQUENCES:
       for (size_t i = 0; i < step->sequence_count; i++)
-        if ((r = find_sequence(d, step->sequences[i])) != NULL) remove_record(d, r);
+        if ((r = find_sequence(d, step->sequences[i])) != NULL &&
+            (step->revisions == NULL || step->revisions[i] == r->revision))
+          remove_record(d, r);
       return MNEME_OK;
     case MNEME_STEP_REMOVE_NEWEST: remove_newest(d, step); return MNEME_OK;
     case MNEME_STEP_REMOVE_FROM: remove_from(d, step->from_sequence); return MNEME_OK;

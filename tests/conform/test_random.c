@@ -239,6 +239,19 @@ static mneme_step any_sequences(const model_session *s, mneme_step_op op) {
   return step;
 }
 
+/* REMOVE_SEQUENCES of what the caller has judged: mostly as it is now. */
+static mneme_step any_judged(const model_session *s) {
+  mneme_step step = any_sequences(s, MNEME_STEP_REMOVE_SEQUENCES);
+  int64_t *revisions = cf_alloc(step.sequence_count * sizeof *revisions);
+  for (size_t i = 0; i < step.sequence_count; i++) {
+    revisions[i] = s ? s->header.revision - cf_below(3) : 1;
+    for (size_t k = 0; s != NULL && k < s->count && cf_chance(80); k++)
+      if (s->records[k].sequence == step.sequences[i]) revisions[i] = s->records[k].revision;
+  }
+  step.revisions = revisions;
+  return step;
+}
+
 static mneme_step any_step(const model_session *s) {
   int64_t kind = cf_below(100);
   if (kind < 50) return any_append();
@@ -252,7 +265,8 @@ static mneme_step any_step(const model_session *s) {
     const char *keys[] = {cf_text("k%d", (int)cf_below(KEYS_IN_USE))};
     return cf_step_names(MNEME_STEP_REMOVE_KEYS, 1, keys);
   }
-  if (kind < 79) return any_sequences(s, MNEME_STEP_REMOVE_SEQUENCES);
+  if (kind < 79)
+    return cf_chance(50) ? any_judged(s) : any_sequences(s, MNEME_STEP_REMOVE_SEQUENCES);
   if (kind < 84)
     return cf_step_count(MNEME_STEP_REMOVE_NEWEST, cf_between(1, 6),
                          cf_chance(50) ? cf_between(1, 100) : 0);

@@ -84,6 +84,53 @@ TEST(c31_removes_by_id_key_and_sequence, "C-31") {
              "2:DELETED 1, 2:DELETED 4, 3:DELETED 3, 4:DELETED 2, 4:DELETED 6");
 }
 
+/* What was judged on a read goes only while it is what was read. */
+TEST(c49_removes_what_has_not_changed_since, "C-49 C-31 C-16") {
+  DO_IN("s", APPEND(R(.id = "a", .key = "ka"), R(.id = "b"), R(.id = "c"), R(.id = "d"),
+                    R(.id = "e", .ttl_us = 5)));
+  DO_IN("s", PUT(2, 1, R(.id = "b", .body = "new"))); /* revision 2 */
+  DO_IN("s", TOUCH(3));                               /* bumps none */
+  DO_IN("s", IDS("d"));                               /* revision 3 */
+  cf_tick(5);
+  cf_answer *a = DO_IN("s", JUDGED({1, 1}, {2, 1}, {3, 1}, {4, 1}, {5, 1}, {6, 1}));
+  CHECK_INT(a->written.removed_count, 2);
+  CHECK_INT(a->written.header.revision, 4);
+  CHECK_INT(a->written.header.memory_count, 1);
+  CHECK_TEXT(cf_ids(cf_all("s")), "b");
+  CHECK_BYTES(cf_all("s")->records[0].body, "new");
+  /* Neither what was nor what will be: the revision itself. */
+  CHECK_INT(DO_IN("s", JUDGED({2, 1}, {3, 1}))->written.removed_count, 0);
+  CHECK_INT(DO_IN("s", JUDGED({2, 3}))->written.removed_count, 0);
+  CHECK_INT(cf_header("s").revision, 4); /* nothing changed: no revision */
+  CHECK_INT(DO_IN("none", JUDGED({1, 1}))->written.removed_count, 0);
+  /* A new memory of an old name is another memory. */
+  DO_IN("s", APPEND(R(.id = "a", .key = "ka")));
+  CHECK_INT(DO_IN("s", JUDGED({1, 1}))->written.removed_count, 0);
+  CHECK_INT(DO_IN("s", JUDGED({2, 2}, {6, 5}))->written.removed_count, 2);
+  CHECK_INT(cf_header("s").memory_count, 0);
+}
+
+/* Each is told apart by itself, and the answer lists what went. */
+TEST(c49_answers_what_went, "C-49 C-41 C-44") {
+  DO_IN("s", APPEND(R(.id = "a", .body = "1"), R(.id = "b", .body = "2"),
+                    R(.id = "c", .body = "3")));
+  DO_IN("s", PUT(1, 1, R(.id = "a", .body = "4")));
+  mneme_write w = cf_write("s");
+  w.want_removed = true;
+  cf_request(&w, "r", "1");
+  for (int repeat = 0; repeat < 2; repeat++) {
+    cf_answer *a = OK(DO(&w, JUDGED({1, 1}, {2, 1}, {3, 2})));
+    CHECK_INT(a->written.deduplicated, repeat);
+    CHECK_INT(a->written.removed_count, 1);
+    CHECK_INT(a->written.removed_count_listed, 1);
+    CHECK_BYTES(a->written.removed[0].id, "b");
+  }
+  /* Within one commit: what an earlier step has changed counts as changed. */
+  DO_IN("s", PUT(1, 2, R(.id = "a", .body = "5")), JUDGED({1, 2}, {3, 1}));
+  CHECK_TEXT(cf_ids(cf_all("s")), "a");
+  CHECK_TEXT(cf_log_text("s"), "2:UPDATED 1, 3:DELETED 2, 4:UPDATED 1, 4:DELETED 3");
+}
+
 /* Deleted means gone, by whatever name it is asked for. */
 TEST(c31_removed_is_gone_by_every_name, "C-31 C-35") {
   DO_IN("s", APPEND(R(.id = "a", .key = "ka"), R(.id = "b", .key = "kb"),
