@@ -73,6 +73,7 @@ mneme_record cf_record(const cf_rec *rec) {
   r.author = kept(rec->author);
   r.source = kept(rec->source);
   r.body = kept(rec->body);
+  r.metadata_json = kept(rec->metadata);
   r.tier = rec->tier;
   r.pinned = rec->pinned;
   r.has_importance = rec->importance != 0 || rec->zero_importance;

@@ -12,7 +12,7 @@ import pathlib
 import re
 import sys
 
-TEST = re.compile(r'^TEST(?:_WITH|_SLOW)?\(\s*(\w+),\s*((?:"[^"]*"\s*)+)', re.MULTILINE)
+TEST = re.compile(r'^(?:FILTER_)?TEST(?:_WITH|_SLOW)?\(\s*(\w+),\s*((?:"[^"]*"\s*)+)', re.MULTILINE)
 
 
 def duties_of(header):

@@ -170,6 +170,7 @@ int64_t cf_record_size(const mneme_record *record); /* as byte limits count it *
 /* A record in the words of a test; what is not named is empty. */
 typedef struct cf_rec {
   const char *id, *key, *kind, *role, *author, *source, *body;
+  const char *metadata; /* canonical JSON, as engines with FILTER get it */
   int64_t tokens, ttl_us, event_us, expire_us;
   double importance; /* 0 = unset; see no_importance */
   bool zero_importance; /* importance is set, and 0 */
