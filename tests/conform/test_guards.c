@@ -198,3 +198,39 @@ TEST(c08_refused_commit_changes_nothing, "C-08 C-23") {
   CHECK_INT(a->written.refs[0].sequence, 3);
   CHECK_INT(a->written.header.revision, 2);
 }
+
+/* An engine may take everything out in one stroke; it must come back likewise,
+ * by every name, with what time and policy go by. */
+TEST(c08_refused_after_removing_everything, "C-08 C-31 C-44") {
+  DO_IN("s", APPEND(R(.id = "a", .key = "ka", .tokens = 3, .importance = 0.9),
+                    R(.id = "b", .key = "kb", .pinned = true), R(.id = "c", .ttl_us = 50),
+                    R(.id = "d", .role = "system")));
+  DO_IN("s", TOUCH(1));
+  const char *before = cf_snapshot("s");
+  for (int64_t from = 0; from <= 1; from++) {
+    CHECK_STATUS(DO(cf_plain("s"), FROM(from), PUT(1, 1, R(.id = "a"))), MNEME_NOT_FOUND);
+    CHECK_STATUS(DO(cf_plain("s"), FROM(from), APPEND(R(.id = "x", .key = "ka"), R(.id = "x"))),
+                 MNEME_EXISTS);
+    CHECK_STATUS(DO(cf_plain("s"), FROM(from), APPEND(R(.id = "x"), R(.id = "y")), FROM(from),
+                    PUT(5, 2, R(.id = "x"))),
+                 MNEME_NOT_FOUND);
+    CHECK_TEXT(cf_snapshot("s"), before);
+  }
+  mneme_write w = cf_write("s");
+  w.plan.strategy = MNEME_EVICT_REJECT;
+  w.plan.evict_above = w.plan.evict_to = 1;
+  CHECK_STATUS(DO(&w, FROM(1), APPEND(R(.id = "x"), R(.id = "y"))), MNEME_SESSION_FULL);
+  CHECK_TEXT(cf_snapshot("s"), before);
+  /* Names, times and ranks are those of before. */
+  CHECK_STATUS(DO(cf_plain("s"), APPEND(R(.id = "x", .key = "kb"))), MNEME_EXISTS);
+  CHECK_STATUS(DO(cf_plain("s"), APPEND(R(.id = "a"))), MNEME_EXISTS);
+  w = cf_write("s");
+  w.plan.strategy = MNEME_EVICT_LEAST_IMPORTANT;
+  w.plan.evict_above = w.plan.evict_to = 4;
+  OK(DO(&w, APPEND(R(.id = "e", .importance = 0.8))));
+  CHECK_TEXT(cf_ids(cf_all("s")), "a,b,d,e");
+  DO_IN("s", APPEND(R(.id = "f", .ttl_us = 50)));
+  cf_tick(50);
+  CHECK_TEXT(cf_ids(cf_all("s")), "a,b,d,e");
+  CHECK_INT(cf_header("s").memory_count, 4);
+}
