@@ -22,6 +22,7 @@ admin     → transport wire error base sdk
 rpc       → transport wire page session registry record base
 sweep     → registry base
 config    → registry base
+filter    → wire record error base sdk
 wire      → record policy error base sdk
 session   → policy base sdk
 registry  → policy base sdk

@@ -9,8 +9,10 @@
  *
  * Meaning. Every node is true or false; there is no third value. A comparison
  * with a field or path that is missing, or holds another type than the value, is
- * false, so its NOT is true. Strings compare by bytes, false < true, numbers as
- * doubles, times as microseconds. An engine either decides exactly this, or does
+ * false, so its NOT is true. Strings compare by bytes, false < true, times as
+ * microseconds, numbers as what they are: SEQUENCE, TOKEN_COUNT and ACCESS_COUNT
+ * are integers and compare exactly with the value's double, above 2^53 too; all
+ * others are doubles. -0 equals 0. An engine either decides exactly this, or does
  * not claim MNEME_CAP_FILTER [C-48].
  *
  * Which fields may be missing: KEY, KIND, ROLE, AUTHOR and SOURCE when empty,
@@ -31,22 +33,25 @@ extern "C" {
 /* Limits of a tree. Every value of an IN counts as a value, not as a node. */
 #define MNEME_FILTER_DEPTH_MAX 32   /* nodes from the root to a leaf */
 #define MNEME_FILTER_NODES_MAX 512
-#define MNEME_FILTER_VALUES_MAX 1000 /* of one node */
-#define MNEME_FILTER_PATH_MAX 17     /* segments of a metadata path */
+#define MNEME_FILTER_VALUES_MAX 1000 /* of one node; below 20,000 in all */
+#define MNEME_FILTER_PATH_MAX 16     /* segments of a metadata path: its levels */
 
 typedef enum mneme_filter_op {
   MNEME_FILTER_AND = 1, /* all of children; at least two */
   MNEME_FILTER_OR = 2,  /* one of children; at least two */
   MNEME_FILTER_NOT = 3, /* not children[0] */
   /* Leaves, on `field`. */
-  MNEME_FILTER_EQ = 4,      /* equals one of values (IN has several) */
+  MNEME_FILTER_EQ = 4,      /* equals one of values; IN has several, each once, in
+                               ascending order of type and value */
   MNEME_FILTER_LT = 5,      /* values[0]: STRING, NUMBER, BOOL or TIME */
   MNEME_FILTER_LE = 6,
   MNEME_FILTER_GT = 7,
   MNEME_FILTER_GE = 8,
   MNEME_FILTER_HAS = 9,     /* a list that has the element values[0]; a string that
                                has values[0] (a STRING) as a substring, by bytes */
-  MNEME_FILTER_PRESENT = 10 /* the field or path is there; a JSON null is there */
+  MNEME_FILTER_PRESENT = 10, /* the field or path is there; a JSON null is there */
+  /* Only in the host; never in what an engine gets. */
+  MNEME_FILTER_LIKE = 64     /* a string that has values[0] in it, ignoring case */
 } mneme_filter_op;
 
 typedef enum mneme_filter_field {
@@ -100,14 +105,16 @@ struct mneme_filter {
   size_t value_count;        /* PRESENT: 0 */
   const mneme_filter *const *children;
   size_t child_count;
-  uint32_t position;         /* byte in the caller's text where it begins */
+  uint32_t position;         /* byte in the caller's text where it begins, from 0 */
+  const void *host;          /* the host's own; NULL in what an engine gets */
 };
 
 /* Canonical metadata JSON, as mneme_record.metadata_json holds it: an object, no
  * white space, keys in ascending order of bytes and each once, strings with no
  * escapes but \" \\ and \u00XX for control characters (non-ASCII raw), numbers as
- * the shortest decimal that reads back as the same double, integral ones below
- * 2^53 without point and exponent. Equal values have equal bytes. */
+ * printf's %.15g, %.16g or %.17g, the first that strtod reads back, integral ones
+ * below 2^53 without point and exponent, and -0 as 0. Equal values have equal
+ * bytes. The empty object is {}; a record without metadata has no bytes. */
 
 #ifdef __cplusplus
 }
