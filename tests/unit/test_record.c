@@ -316,10 +316,25 @@ static void tokens_are_counted_alike_wherever_they_stand(void **state) {
       }
 }
 
+/* Lanes count to 255: longer than that many blocks, and words everywhere. */
+static void tokens_of_long_texts_are_counted(void **state) {
+  (void)state;
+  enum { LONG = 20000 };
+  char *text = malloc(LONG);
+  for (size_t every = 2; every < 7; every++) {
+    for (size_t i = 0; i < LONG; i++)
+      text[i] = i % every == 0 ? ' ' : 'x';
+    for (size_t size = LONG - 40; size < LONG; size++)
+      assert_int_equal(record_count_tokens(text, size), slow_tokens(text, size));
+  }
+  free(text);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(the_slow_crc_is_castagnolis),
       cmocka_unit_test(the_fast_crc_is_the_slow_one),
+      cmocka_unit_test(tokens_of_long_texts_are_counted),
       cmocka_unit_test_setup_teardown(a_record_goes_round, begin, end),
       cmocka_unit_test_setup_teardown(the_checksum_is_that_of_the_layout, begin, end),
       cmocka_unit_test_setup_teardown(each_covered_field_changes_the_checksum, begin, end),
