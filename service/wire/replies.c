@@ -12,6 +12,7 @@
  * Ownership: what a builder gets must live until wire_pack; names and records
  * that come from a backend's callback are copied. */
 #include "base/uuid.h"
+#include "wire/encode.h"
 #include "wire/settings.h"
 
 size_t wire_size(const wire_message *m) {
@@ -215,18 +216,53 @@ const wire_message *wire_list_reply(arena *a, const wire_memories *m, const char
 
 /* --- Writes -------------------------------------------------------------- */
 
+static uint8_t *encode_session(uint8_t *end, const mneme_header *h, mneme_bytes session) {
+  static const mneme_uid none;
+  if (memcmp(&h->uid, &none, sizeof none) == 0)
+    return end;
+  char uid[UUID_TEXT_SIZE];
+  uuid_format(h->uid.bytes, uid);
+  end = encode_number(end, 6, h->memory_count);
+  end = encode_number(end, 5, h->last_sequence);
+  end = encode_number(end, 4, h->settings_revision);
+  end = encode_number(end, 3, h->revision);
+  end = encode_text(end, 2, mneme_bytes_of(uid, UUID_TEXT_SIZE - 1));
+  return encode_text(end, 1, session);
+}
+
+static uint8_t *encode_ref(uint8_t *end, const mneme_ref *ref) {
+  end = encode_number(end, 4, ref->created);
+  end = encode_number(end, 3, ref->revision);
+  end = encode_number(end, 2, ref->sequence);
+  return encode_text(end, 1, ref->id);
+}
+
+/* An append's answer in packed form. */
+static uint8_t *encode_append(uint8_t *end, const mneme_written *w, mneme_bytes session) {
+  end = encode_number(end, 5, w->deduplicated);
+  end = encode_number(end, 4, w->removed_count);
+  end = encode_number(end, 3, w->evicted_count);
+  end = encode_prefix(encode_session(end, &w->header, session), end, 2);
+  for (size_t i = w->ref_count; i-- > 0;)
+    end = encode_prefix(encode_ref(end, &w->refs[i]), end, 1);
+  return end;
+}
+
+/* The answer is one unknown field of an empty message, as a body is: so it can
+ * stand in the answer of an ingest too. */
 const wire_message *wire_append_reply(arena *a, const mneme_written *w, mneme_bytes session) {
   Mneme__V1__AppendMemoriesResponse *r =
       message_new(a, &mneme__v1__append_memories_response__descriptor);
-  if (r == NULL)
+  size_t room = 7 * ENCODE_NUMBER_MAX + 3 * ENCODE_PREFIX_MAX + UUID_TEXT_SIZE + session.size;
+  for (size_t i = 0; i < w->ref_count; i++)
+    room += 3 * ENCODE_NUMBER_MAX + 2 * ENCODE_PREFIX_MAX + w->refs[i].id.size;
+  char *bytes = arena_alloc(a, room);
+  if (r == NULL || bytes == NULL)
     return NULL;
-  r->session = session_ref(a, &w->header, session);
-  r->memories = memory_refs(a, w->refs, w->ref_count);
-  r->n_memories = w->ref_count;
-  r->evicted_count = w->evicted_count;
-  r->deleted_count = w->removed_count;
-  r->deduplicated = w->deduplicated;
-  return r->session != NULL && r->memories != NULL ? seal(r) : NULL;
+  uint8_t *end = (uint8_t *)bytes + room;
+  uint8_t *begin = encode_append(end, w, session);
+  mneme_bytes packed = mneme_bytes_of((char *)begin, (size_t)(end - begin));
+  return splice(&r->base, packed, a) ? seal(r) : NULL;
 }
 
 static Mneme__V1__ItemError *item_error(arena *a, const error *e) {
