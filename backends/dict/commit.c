@@ -178,10 +178,9 @@ static mneme_status prepare_end(dict_work *w, ending *e, const dict_name *name,
   if (!prepare_removed(w, e)) return MNEME_NO_MEMORY;
 
   if (remember) {
-    uint32_t hash = request_hash(w->store, w->write->request_id);
-    e->answer = dict_answer_new(w->write, hash, w->now_us, written);
+    e->answer = dict_answer_new(w->write, w->request_hash, w->now_us, written);
     if (e->answer == NULL || !dict_table_reserve(&w->shell->answers, 1) ||
-        !dict_heap_reserve(&w->shell->answer_expiry, 1))
+        !dict_queue_reserve(&w->shell->expiry, e->answer))
       return MNEME_NO_MEMORY;
     for (size_t i = 0; i < e->removed_count; i++) e->charge += dict_record_cost(e->removed[i]);
     e->charge += dict_answer_cost(e->answer);
@@ -317,13 +316,14 @@ static mneme_status do_work(dict_work *w) {
   return status;
 }
 
-/* Whether the write's request_id is remembered: NOT_FOUND, REUSED, or OK and a
- * reference in ret_answer. */
+/* Whether the write's request_id is remembered: NOT_FOUND (with ret_lapsed: no
+ * longer), REUSED, or OK and a reference in ret_answer. */
 static mneme_status recall(const dict_shell *shell, const mneme_write *write, uint32_t hash,
-                           int64_t now_us, dict_answer **ret_answer) {
+                           int64_t now_us, dict_answer **ret_answer, bool *ret_lapsed) {
   dict_answer *answer =
       dict_table_find(&shell->answers, hash, dict_answer_is, &write->request_id);
-  if (answer == NULL || answer->expire_us <= now_us) return MNEME_NOT_FOUND;
+  *ret_lapsed = answer != NULL && answer->expire_us <= now_us;
+  if (answer == NULL || *ret_lapsed) return MNEME_NOT_FOUND;
   if (memcmp(answer->fingerprint, write->fingerprint, sizeof answer->fingerprint) != 0)
     return MNEME_REUSED;
   *ret_answer = dict_answer_ref_get(answer);
@@ -334,10 +334,9 @@ static mneme_status recall(const dict_shell *shell, const mneme_write *write, ui
  * one: it goes with all that lapsed in this shell. */
 static mneme_status check_request(dict_work *w, dict_answer **ret_answer) {
   if (w->shell == NULL || w->shell->answers.count == 0) return MNEME_NOT_FOUND;
-  uint32_t hash = request_hash(w->store, w->write->request_id);
-  mneme_status status = recall(w->shell, w->write, hash, w->now_us, ret_answer);
-  if (status == MNEME_NOT_FOUND &&
-      dict_table_find(&w->shell->answers, hash, dict_answer_is, &w->write->request_id) != NULL)
+  bool lapsed = false;
+  mneme_status status = recall(w->shell, w->write, w->request_hash, w->now_us, ret_answer, &lapsed);
+  if (lapsed)
     dict_shell_trim(w->store, w->shell, w->now_us, INT64_MAX);
   return status;
 }
@@ -386,6 +385,18 @@ static void commit_locked(dict_work *w, const dict_name *name, mneme_written_fn 
   clean_up(w, &e, settings);
 }
 
+/* A plain append looks at a few places that no cache holds; it waits for all of
+ * them at once when they are asked for early. */
+static void prefetch(const dict_work *w) {
+  if (w->shell == NULL || w->shell->session == NULL || w->write->step_count == 0) return;
+  dict_table_prefetch(&w->shell->answers, w->request_hash);
+  const mneme_step *step = &w->write->steps[w->write->step_count - 1];
+  if (step->op != MNEME_STEP_APPEND || step->record_count != 1) return;
+  dict_spine_prefetch(&w->shell->session->spine, w->shell->session->head.last_sequence + 1);
+  dict_table_prefetch(&w->shell->session->ids,
+                      dict_record_id_hash(step->records->id, w->store->seed));
+}
+
 void dict_commit(mneme_backend *store, const mneme_call *call, const mneme_write *write,
                  mneme_written_fn done, void *ctx) {
   dict_name name;
@@ -415,6 +426,8 @@ void dict_commit(mneme_backend *store, const mneme_call *call, const mneme_write
   if (write->request_id.size != 0) {
     dict_shard_trim(store, w.shard, w.now_us, TRIM_STEP);
     w.shell = dict_shard_find(w.shard, &name);
+    w.request_hash = request_hash(store, write->request_id);
+    prefetch(&w);
     status = check_request(&w, &answer);
   } else {
     w.shell = dict_shard_find(w.shard, &name);
@@ -442,6 +455,7 @@ void dict_request_get(mneme_backend *store, const mneme_call *call, const mneme_
                       mneme_written_fn done, void *ctx) {
   dict_name name;
   dict_answer *answer = NULL;
+  bool lapsed;
   mneme_status status = MNEME_NOT_FOUND;
   if (dict_name_make(&name, write->ns, write->session, store->seed)) {
     dict_shard *shard = dict_shard_of(store, &name);
@@ -449,7 +463,7 @@ void dict_request_get(mneme_backend *store, const mneme_call *call, const mneme_
     const dict_shell *shell = dict_shard_find(shard, &name);
     if (shell != NULL)
       status = recall(shell, write, request_hash(store, write->request_id), call->now_us,
-                      &answer);
+                      &answer, &lapsed);
     dict_unlock(shard);
   }
   if (status == MNEME_OK)

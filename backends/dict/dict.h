@@ -24,6 +24,7 @@
 #include "heap.h"
 #include "log.h"
 #include "order.h"
+#include "queue.h"
 #include "table.h"
 
 #include <pthread.h>
@@ -85,6 +86,7 @@ int64_t dict_record_cost(const dict_record *record);  /* of memory, about */
 dict_node *dict_record_node(dict_record *record);     /* only of one with a key */
 dict_record *dict_record_of(const dict_node *node);
 mneme_bytes dict_record_node_name(const dict_node *node);
+uint32_t dict_record_id_hash(mneme_bytes id, uint64_t seed);
 bool dict_record_has_id(const void *record, const void *bytes);
 bool dict_record_has_key(const void *record, const void *bytes);
 
@@ -100,11 +102,19 @@ typedef struct dict_spine {
   dict_chunk **chunks; /* [first, end), ascending */
   uint32_t first, end, room;
   uint32_t empty; /* chunks without a record, until the next sweep */
+  dict_chunk *tail;  /* the last one, NULL = none, and its base: what an append */
+  int64_t tail_base; /* needs, without touching the others */
 } dict_spine;
 
 void dict_spine_free(dict_spine *spine); /* the chunks, not the records */
 /* Makes room for a record at `sequence`, which is beyond all others. */
 bool dict_spine_reserve(dict_spine *spine, int64_t sequence);
+/* Asks the processor for the end of the spine and the slot of this sequence. */
+static inline void dict_spine_prefetch(const dict_spine *spine, int64_t sequence) {
+  if (spine->tail == NULL) return;
+  __builtin_prefetch(spine->tail, 1);
+  __builtin_prefetch(&spine->tail->slots[sequence & (DICT_CHUNK - 1)], 1);
+}
 void dict_spine_set(dict_spine *spine, dict_record *record); /* at its sequence; reserved */
 void dict_spine_clear(dict_spine *spine, int64_t sequence);
 dict_record *dict_spine_get(const dict_spine *spine, int64_t sequence);
@@ -244,7 +254,7 @@ typedef struct dict_answer_ref {
 typedef struct dict_answer {
   atomic_uint refs;
   uint32_t hash;
-  uint32_t place; /* in its shell's heap */
+  uint32_t place; /* in the heap of its shell's queue */
   uint32_t size;  /* of the block */
   uint32_t ref_count;
   uint8_t request_id_size;
@@ -280,7 +290,7 @@ void dict_answer_send(const dict_answer *answer, mneme_bytes ns, mneme_bytes ses
 struct dict_shell {
   dict_session *session; /* NULL = absent */
   dict_table answers;
-  dict_heap answer_expiry;
+  dict_queue expiry; /* of answers */
   int64_t trim_us; /* no answer lapses before; key in the shard's heap */
   uint32_t trim_place;
   uint32_t hash;
@@ -303,6 +313,7 @@ typedef struct dict_shard {
   dict_order names;
   dict_heap due;  /* sessions with something that expires */
   dict_heap trim; /* shells with answers */
+  int64_t trim_us; /* none of them is due before: the first itself is in no cache */
   dict_change changes; /* the ring's head: after = oldest */
   dict_tombstone *oldest, *newest; /* tombstone, NULL = none */
   int64_t compacted; /* the stamp of the last tombstone that was forgotten */

@@ -58,7 +58,7 @@ dict_record *dict_record_new(const mneme_record *from, mneme_bytes id, uint64_t 
       .importance = from->importance,
       .crc = from->crc,
       .body_size = (uint32_t)from->body.size,
-      .id_hash = (uint32_t)XXH3_64bits_withSeed(id.data, id.size, seed),
+      .id_hash = dict_record_id_hash(id, seed),
       .key_hash = (uint32_t)key_hash,
       .tier = from->tier,
       .key_size = (uint16_t)from->key.size,
@@ -102,6 +102,10 @@ mneme_bytes dict_record_key(const dict_record *record) {
 
 mneme_bytes dict_record_node_name(const dict_node *node) {
   return dict_record_key(dict_record_of(node));
+}
+
+uint32_t dict_record_id_hash(mneme_bytes id, uint64_t seed) {
+  return (uint32_t)XXH3_64bits_withSeed(id.data, id.size, seed);
 }
 
 bool dict_record_has_id(const void *record, const void *bytes) {

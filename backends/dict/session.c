@@ -271,8 +271,7 @@ dict_count dict_session_count(dict_session *s, int64_t now_us) {
 /* --- Finding -------------------------------------------------------------- */
 
 dict_record *dict_session_by_id(const dict_session *s, mneme_bytes id, uint64_t seed) {
-  uint32_t hash = (uint32_t)XXH3_64bits_withSeed(id.data, id.size, seed);
-  return dict_table_find(&s->ids, hash, dict_record_has_id, &id);
+  return dict_table_find(&s->ids, dict_record_id_hash(id, seed), dict_record_has_id, &id);
 }
 
 dict_record *dict_session_by_key(const dict_session *s, mneme_bytes key, uint64_t seed) {

@@ -84,9 +84,12 @@ dict_shell *dict_shell_new(const dict_name *name) {
 void dict_shell_free(dict_shell *shell) {
   if (shell == NULL) return;
   dict_session_free(shell->session);
-  for (uint32_t i = 0; i < shell->answer_expiry.count; i++)
-    dict_answer_unref(shell->answer_expiry.items[i]);
-  dict_heap_free(&shell->answer_expiry);
+  dict_answer *answer;
+  while ((answer = dict_queue_first(&shell->expiry)) != NULL) {
+    dict_queue_pop(&shell->expiry, answer);
+    dict_answer_unref(answer);
+  }
+  dict_queue_free(&shell->expiry);
   dict_table_free(&shell->answers);
   free(shell);
 }
@@ -126,8 +129,9 @@ void dict_shard_drop_empty(mneme_backend *store, dict_shard *shard, dict_shell *
 
 /* --- Request ids ---------------------------------------------------------- */
 
+/* The one that lapses first. */
 static void forget(mneme_backend *store, dict_shell *shell, dict_answer *answer) {
-  dict_heap_remove(&shell->answer_expiry, &dict_by_answer_expiry, answer);
+  dict_queue_pop(&shell->expiry, answer);
   dict_table_remove(&shell->answers, answer->hash, answer);
   dict_store_charge(store, -dict_answer_cost(answer));
   dict_answer_unref(answer);
@@ -136,22 +140,23 @@ static void forget(mneme_backend *store, dict_shell *shell, dict_answer *answer)
 int64_t dict_shell_trim(mneme_backend *store, dict_shell *shell, int64_t now_us, int64_t rows) {
   int64_t gone = 0;
   for (; gone < rows; gone++) {
-    dict_answer *answer = dict_heap_first(&shell->answer_expiry);
+    dict_answer *answer = dict_queue_first(&shell->expiry);
     if (answer == NULL || answer->expire_us > now_us) break;
     forget(store, shell, answer);
   }
   if (gone != 0) dict_table_shrink(&shell->answers);
-  if (shell->answers.count == 0) dict_heap_free(&shell->answer_expiry);
+  if (shell->answers.count == 0) dict_queue_free(&shell->expiry);
   return gone;
 }
 
 int64_t dict_shard_trim(mneme_backend *store, dict_shard *shard, int64_t now_us, int64_t rows) {
   int64_t gone = 0;
   dict_shell *shell;
+  if (shard->trim_us > now_us) return 0;
   while (gone < rows && (shell = dict_heap_first(&shard->trim)) != NULL &&
          shell->trim_us <= now_us) {
     gone += dict_shell_trim(store, shell, now_us, rows - gone);
-    const dict_answer *first = dict_heap_first(&shell->answer_expiry);
+    const dict_answer *first = dict_queue_first(&shell->expiry);
     if (first != NULL) {
       shell->trim_us = first->expire_us;
       dict_heap_move(&shard->trim, &dict_by_trim, shell);
@@ -161,17 +166,20 @@ int64_t dict_shard_trim(mneme_backend *store, dict_shard *shard, int64_t now_us,
       dict_shard_drop_empty(store, shard, shell);
     }
   }
+  shell = dict_heap_first(&shard->trim);
+  shard->trim_us = shell != NULL ? shell->trim_us : INT64_MAX;
   return gone;
 }
 
 void dict_shell_remember(mneme_backend *store, dict_shard *shard, dict_shell *shell,
                          dict_answer *answer) {
   if (shell->answers.count >= MNEME_REQUEST_IDS_MAX)
-    forget(store, shell, dict_heap_first(&shell->answer_expiry));
+    forget(store, shell, dict_queue_first(&shell->expiry));
   dict_table_insert(&shell->answers, answer->hash, answer);
-  dict_heap_push(&shell->answer_expiry, &dict_by_answer_expiry, answer);
+  dict_queue_push(&shell->expiry, answer);
   if (answer->expire_us >= shell->trim_us) return;
   shell->trim_us = answer->expire_us;
+  if (shell->trim_us < shard->trim_us) shard->trim_us = shell->trim_us;
   if (dict_heap_has(shell, &dict_by_trim))
     dict_heap_move(&shard->trim, &dict_by_trim, shell);
   else

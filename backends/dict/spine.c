@@ -47,7 +47,7 @@ static uint32_t find_chunk(const dict_spine *spine, int64_t base) {
 
 bool dict_spine_reserve(dict_spine *spine, int64_t sequence) {
   int64_t base = base_of(sequence);
-  if (spine->first < spine->end && spine->chunks[spine->end - 1]->base >= base) return true;
+  if (spine->tail != NULL && spine->tail_base >= base) return true;
   if (spine->end == spine->room) {
     uint32_t used = spine->end - spine->first;
     if (spine->first > spine->room / 2) {
@@ -66,13 +66,16 @@ bool dict_spine_reserve(dict_spine *spine, int64_t sequence) {
   if (chunk == NULL) return false;
   chunk->base = base;
   spine->chunks[spine->end++] = chunk;
+  spine->tail = chunk;
+  spine->tail_base = base;
   spine->empty++;
   return true;
 }
 
 void dict_spine_set(dict_spine *spine, dict_record *record) {
   int64_t base = base_of(record->sequence);
-  dict_chunk *chunk = spine->chunks[find_chunk(spine, base)];
+  dict_chunk *chunk =
+      base == spine->tail_base ? spine->tail : spine->chunks[find_chunk(spine, base)];
   assert(chunk->base == base && chunk->slots[record->sequence - base] == NULL);
   chunk->slots[record->sequence - base] = record;
   if (chunk->live++ == 0) spine->empty--;
@@ -105,7 +108,8 @@ dict_record *dict_spine_next(const dict_spine *spine, int64_t from) {
 }
 
 dict_record *dict_spine_back(const dict_spine *spine, int64_t from) {
-  uint32_t i = find_chunk(spine, base_of(from));
+  bool beyond = spine->tail != NULL && base_of(from) >= spine->tail_base;
+  uint32_t i = beyond ? spine->end - 1 : find_chunk(spine, base_of(from));
   /* i is the chunk of `from`, or the first beyond it. */
   if (i < spine->end && spine->chunks[i]->base <= from) i++;
   while (i-- > spine->first) {
@@ -168,5 +172,10 @@ void dict_spine_sweep(dict_spine *spine) {
       spine->end = kept;
     }
   }
-  if (spine->first == spine->end) dict_spine_free(spine);
+  if (spine->first == spine->end) {
+    dict_spine_free(spine);
+    return;
+  }
+  spine->tail = spine->chunks[spine->end - 1];
+  spine->tail_base = spine->tail->base;
 }

@@ -32,6 +32,7 @@ typedef struct dict_work {
   dict_shard *shard;
   const mneme_write *write;
   int64_t now_us;
+  uint32_t request_hash; /* with a request_id */
 
   dict_shell *shell;
   dict_session *lapsed;  /* what stands in the shell and counts as absent */

@@ -23,6 +23,13 @@ bool dict_table_reserve(dict_table *table, size_t more);
 /* Gives memory back when the table has become much too large; may do nothing. */
 void dict_table_shrink(dict_table *table);
 void *dict_table_find(const dict_table *table, uint32_t hash, dict_same_fn same, const void *key);
+/* Asks the processor for the places where this hash would stand. */
+static inline void dict_table_prefetch(const dict_table *table, uint32_t hash) {
+  if (table->slots == 0) return;
+  uint32_t slot = hash & (table->slots - 1);
+  __builtin_prefetch(&table->hashes[slot]);
+  __builtin_prefetch(&table->items[slot], 1);
+}
 /* Room must have been reserved, and no equal item may be there. */
 void dict_table_insert(dict_table *table, uint32_t hash, void *item);
 /* The item must be there. */
