@@ -7,8 +7,9 @@
 
 #define VERSION 1
 #define MAC_BYTES 16
-#define FIXED_BYTES (2 + 16 + 16 + 8 + 8 + 8)
-#define RAW_MAX (FIXED_BYTES + MNEME_SESSION_MAX + MAC_BYTES)
+#define LIST_BYTES (2 + 16 + 16 + 8 + 8 + 8) /* before the name */
+#define BULK_BYTES (LIST_BYTES + 8 + 8 + 8 + 1)
+#define RAW_MAX (BULK_BYTES + MNEME_SESSION_MAX + MAC_BYTES)
 
 _Static_assert((RAW_MAX + 2) / 3 * 4 < PAGE_TOKEN_MAX, "a token has a bound");
 _Static_assert(MNEME_KEY_MAX <= MNEME_SESSION_MAX, "a name is a key or a session");
@@ -80,11 +81,15 @@ static size_t decode(mneme_bytes text, uint8_t raw[RAW_MAX + 4]) {
   return (bits & ((1u << pending) - 1)) == 0 ? size : 0;
 }
 
+static size_t fixed_bytes(page_kind kind) {
+  return page_is_bulk(kind) ? BULK_BYTES : LIST_BYTES;
+}
+
 const char *page_token_make(arena *a, const page_key *key, const page_position *p) {
   uint8_t raw[RAW_MAX];
   if (p->name.size > MNEME_SESSION_MAX)
     return NULL;
-  size_t size = FIXED_BYTES + p->name.size;
+  size_t fixed = fixed_bytes(p->kind), size = fixed + p->name.size;
   raw[0] = VERSION;
   raw[1] = (uint8_t)p->kind;
   memcpy(raw + 2, p->arguments, 16);
@@ -92,14 +97,24 @@ const char *page_token_make(arena *a, const page_key *key, const page_position *
   put64(raw + 34, p->number);
   put64(raw + 42, p->budget);
   put64(raw + 50, p->to_skip);
+  if (page_is_bulk(p->kind)) {
+    put64(raw + 58, p->now_us);
+    put64(raw + 66, p->last);
+    put64(raw + 74, (int64_t)p->down);
+    raw[82] = p->backend;
+  }
   if (p->name.size > 0)
-    memcpy(raw + FIXED_BYTES, p->name.data, p->name.size);
+    memcpy(raw + fixed, p->name.data, p->name.size);
   if (!sign(key, raw, size, raw + size))
     return NULL;
   return encode(a, raw, size + MAC_BYTES);
 }
 
-bool page_token_refuse(arena *a, error *e) {
+bool page_token_refuse(arena *a, page_kind kind, error *e) {
+  if (page_is_bulk(kind))
+    return error_invalid(e, a, "PAGE_TOKEN_INVALID", "resume_token",
+                         "resume_token: not a token of this request: send the one of the answer "
+                         "before, with the same arguments, or begin again without one");
   return error_invalid(e, a, "PAGE_TOKEN_INVALID", "page_token",
                        "page_token: not a token of this list: send the one of the page before, "
                        "with the same arguments, or begin again without one");
@@ -108,21 +123,28 @@ bool page_token_refuse(arena *a, error *e) {
 bool page_token_read(arena *a, const page_key *key, mneme_bytes token, page_kind kind,
                      const uint8_t arguments[16], page_position *ret, error *e) {
   uint8_t raw[RAW_MAX + 4], mac[MAC_BYTES];
-  size_t size = decode(token, raw);
-  if (size < FIXED_BYTES + MAC_BYTES)
-    return page_token_refuse(a, e);
+  size_t fixed = fixed_bytes(kind), size = decode(token, raw);
+  if (size < fixed + MAC_BYTES)
+    return page_token_refuse(a, kind, e);
   size -= MAC_BYTES;
   if (!sign(key, raw, size, mac) || CRYPTO_memcmp(mac, raw + size, MAC_BYTES) != 0 ||
-      raw[0] != VERSION || raw[1] != kind || memcmp(raw + 2, arguments, 16) != 0)
-    return page_token_refuse(a, e);
-  char *name = arena_copy(a, raw + FIXED_BYTES, size - FIXED_BYTES);
+      raw[0] != VERSION || raw[1] != kind || memcmp(raw + 2, arguments, 16) != 0 ||
+      size - fixed > MNEME_SESSION_MAX)
+    return page_token_refuse(a, kind, e);
+  char *name = arena_copy(a, raw + fixed, size - fixed);
   if (name == NULL)
     return error_no_memory(e);
   *ret = (page_position){.kind = kind,
                          .number = get64(raw + 34),
                          .budget = get64(raw + 42),
                          .to_skip = get64(raw + 50),
-                         .name = mneme_bytes_of(name, size - FIXED_BYTES)};
+                         .name = mneme_bytes_of(name, size - fixed)};
+  if (page_is_bulk(kind)) {
+    ret->now_us = get64(raw + 58);
+    ret->last = get64(raw + 66);
+    ret->down = (uint64_t)get64(raw + 74);
+    ret->backend = raw[82];
+  }
   memcpy(ret->arguments, raw + 2, 16);
   memcpy(ret->uid.bytes, raw + 18, 16);
   return true;

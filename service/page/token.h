@@ -1,11 +1,14 @@
-/* Page tokens: where a list goes on, opaque to clients.
+/* Page tokens: where a list goes on, opaque to clients; and resume tokens: where
+ * work that is done in bounded pieces does.
  *
  * A token is a keyset position (not an offset), bound to the arguments of the
  * list by their hash, and signed with a key that is made once per store and kept
  * in it: so replicas and restarts agree, and nobody can make one up.
  *
  *   token = base64url( version | kind | arguments 16 | uid 16 | number 8 |
- *                      budget 8 | to skip 8 | name ... | HMAC-SHA256, first 16 bytes )
+ *                      budget 8 | to skip 8 | [ bulk ] | name ... |
+ *                      HMAC-SHA256, first 16 bytes )
+ *   bulk  = now 8 | last 8 | down 8 | backend 1          (* of resume tokens only *)
  *
  * Threads: any. */
 #ifndef MNEME_PAGE_TOKEN_H
@@ -21,16 +24,33 @@ typedef struct page_key {
   uint8_t bytes[PAGE_KEY_BYTES];
 } page_key;
 
-typedef enum page_kind { PAGE_MEMORIES = 1, PAGE_SESSIONS = 2 } page_kind;
+typedef enum page_kind {
+  PAGE_MEMORIES = 1,
+  PAGE_SESSIONS = 2,
+  PAGE_MEMORIES_OF_MANY = 3, /* of several sessions */
+  /* Resume tokens from here on. */
+  PAGE_DELETE_MEMORIES = 4,
+  PAGE_DELETE_SESSIONS = 5,
+  PAGE_CLEAN_UP = 6
+} page_kind;
+
+/* Resume tokens have the part `bulk`. */
+static inline bool page_is_bulk(page_kind kind) { return kind >= PAGE_DELETE_MEMORIES; }
 
 typedef struct page_position {
   page_kind kind;
   uint8_t arguments[16]; /* hash of the list's arguments */
   mneme_uid uid;         /* of the session; zero for PAGE_SESSIONS */
-  int64_t number;        /* sequence or update_us of the last one returned */
-  int64_t budget;        /* tokens left, where the list has a budget */
+  int64_t number;        /* sequence or update_us of the last one returned, or examined */
+  int64_t budget;        /* tokens left, where the list has a budget; the sequence of the
+                            last one returned, in PAGE_MEMORIES_OF_MANY */
   int64_t to_skip;       /* of the offset: the page ended among records that do not match */
-  mneme_bytes name;      /* key or session id of the last one returned */
+  mneme_bytes name;      /* key or session id of the last one returned, or examined */
+  /* Only in resume tokens, else lost. */
+  int64_t now_us;   /* of the start: what matches is fixed by it */
+  int64_t last;     /* the last sequence that the session had then */
+  uint64_t down;    /* a bit for each backend, by index, that was left out as down */
+  uint8_t backend;  /* index of the one at work */
 } page_position;
 
 /* NULL = no memory, or a name that is longer than names are. */
@@ -40,6 +60,6 @@ const char *page_token_make(arena *a, const page_key *key, const page_position *
 bool page_token_read(arena *a, const page_key *key, mneme_bytes token, page_kind kind,
                      const uint8_t arguments[16], page_position *ret_position, error *e);
 /* The error for a token whose session has gone. */
-bool page_token_refuse(arena *a, error *e);
+bool page_token_refuse(arena *a, page_kind kind, error *e);
 
 #endif

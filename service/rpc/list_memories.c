@@ -151,7 +151,7 @@ static void read_done(mneme_status status, void *ctx) {
   list *l = ctx;
   op *o = l->op;
   if (status == MNEME_CONFLICT && l->has_token) { /* the session went meanwhile */
-    page_token_refuse(o->arena, &o->error);
+    page_token_refuse(o->arena, PAGE_MEMORIES, &o->error);
     op_fail(o);
   } else if (status == MNEME_CONFLICT) {
     answer(l); /* what was gathered is nothing, and so is what is left */
@@ -201,7 +201,7 @@ static void session_read(mneme_status status, const mneme_header *h, void *ctx) 
   }
   if (l->has_token &&
       (status == MNEME_NOT_FOUND || memcmp(&h->uid, &l->from.uid, sizeof h->uid) != 0)) {
-    page_token_refuse(o->arena, &o->error);
+    page_token_refuse(o->arena, PAGE_MEMORIES, &o->error);
     op_fail(o);
     return;
   }

@@ -146,9 +146,11 @@ KEY = b"0123456789abcdef0123456789abcdef"
 ARGUMENTS = b"sixteen bytes..\0"
 
 
-def token(kind, name, position=7, budget=0, version=1, key=KEY):
+def token(kind, name, position=7, budget=0, version=1, key=KEY, bulk=None):
     raw = bytes([version, kind]) + ARGUMENTS + bytes(range(16))
-    raw += struct.pack("<qqq", position, budget, 0) + name
+    raw += struct.pack("<qqq", position, budget, 0)
+    raw += struct.pack("<qqqB", *bulk) if bulk else b""
+    raw += name
     raw += hmac.new(key, raw, hashlib.sha256).digest()[:16]
     return base64.urlsafe_b64encode(raw).rstrip(b"=")
 
@@ -163,7 +165,12 @@ PAGE = {
     "name_too_long": token(1, b"k" * 513),
     "least": token(1, b"", -(1 << 63), -(1 << 63)),
     "other_version": token(1, b"", version=2),
-    "other_kind": token(3, b""),
+    "other_kind": token(7, b""),
+    "of_many": token(3, b"a/b", 1700000000000000, 12),
+    "delete_memories": token(4, b"", 9, bulk=(1700000000000000, 40, 0, 0)),
+    "delete_sessions": token(5, b"a/b", bulk=(1700000000000000, 0, 5, 3)),
+    "clean_up": token(6, b"k" * 512, 9, bulk=(1, 40, -1, 63)),
+    "bulk_without": token(4, b""),
     "other_key": token(1, b"", key=b"x" * 32),
     "cut": token(1, b"key")[:-1],
     "padded": token(1, b"kk") + b"==",

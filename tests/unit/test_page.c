@@ -26,6 +26,11 @@ static page_position sample(const char *name, size_t name_size) {
                      .arguments = "sixteen bytes..",
                      .number = -1234567890123,
                      .budget = INT64_MAX,
+                     .to_skip = 10000,
+                     .now_us = 1700000000000001,
+                     .last = INT64_MAX,
+                     .down = UINT64_C(1) << 63 | 5,
+                     .backend = 63,
                      .name = {name, name_size}};
   for (int i = 0; i < 16; i++)
     p.uid.bytes[i] = (uint8_t)(0xF0 + i);
@@ -39,7 +44,7 @@ static bool reads_with(const page_key *k, mneme_bytes token, page_kind kind,
   if (!ok) {
     assert_int_equal(e.code, CODE_INVALID_ARGUMENT);
     assert_string_equal(e.reason, "PAGE_TOKEN_INVALID");
-    assert_string_equal(e.field, "page_token");
+    assert_string_equal(e.field, page_is_bulk(kind) ? "resume_token" : "page_token");
   }
   return ok;
 }
@@ -47,6 +52,30 @@ static bool reads_with(const page_key *k, mneme_bytes token, page_kind kind,
 static bool reads(const char *text, size_t size) {
   page_position p = sample("", 0), back;
   return reads_with(&key, mneme_bytes_of(text, size), PAGE_MEMORIES, p.arguments, &back);
+}
+
+/* A resume token carries more, a page token does not. */
+static void bulk_positions_go_round(void **state) {
+  (void)state;
+  static const page_kind kinds[] = {PAGE_MEMORIES,        PAGE_SESSIONS,        PAGE_MEMORIES_OF_MANY,
+                                    PAGE_DELETE_MEMORIES, PAGE_DELETE_SESSIONS, PAGE_CLEAN_UP};
+  for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+    page_position p = sample("a/session", 9), back;
+    p.kind = kinds[i];
+    const char *text = page_token_make(&shared, &key, &p);
+    mneme_bytes token = mneme_bytes_of(text, strlen(text));
+    bool bulk = page_is_bulk(p.kind);
+    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
+      assert_int_equal(reads_with(&key, token, kinds[k], p.arguments, &back), k == i);
+    assert_true(reads_with(&key, token, p.kind, p.arguments, &back));
+    assert_memory_equal(back.name.data, "a/session", 9);
+    assert_int_equal(back.name.size, 9);
+    assert_int_equal(back.to_skip, p.to_skip);
+    assert_int_equal(back.now_us, bulk ? p.now_us : 0);
+    assert_int_equal(back.last, bulk ? p.last : 0);
+    assert_true(back.down == (bulk ? p.down : 0));
+    assert_int_equal(back.backend, bulk ? p.backend : 0);
+  }
 }
 
 static void a_position_goes_round_with_names_of_every_length(void **state) {
@@ -213,6 +242,7 @@ static void no_memory_is_told(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(a_position_goes_round_with_names_of_every_length, begin, end),
+      cmocka_unit_test_setup_teardown(bulk_positions_go_round, begin, end),
       cmocka_unit_test_setup_teardown(a_name_that_is_too_long_makes_no_token, begin, end),
       cmocka_unit_test_setup_teardown(both_ends_of_the_numbers_go_round, begin, end),
       cmocka_unit_test_setup_teardown(every_altered_bit_and_character_is_refused, begin, end),
