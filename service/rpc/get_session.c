@@ -11,7 +11,7 @@ static void answer(mneme_status status, const mneme_header *h, void *ctx) {
   } else if (status != MNEME_OK) {
     op_fail_status(o, status, false);
   } else {
-    op_finish(o, wire_get_session_reply(o->arena, h, op_backend(o), o->route.rule));
+    op_finish(o, wire_get_session_reply(o->arena, h, op_backend(o), o->route.rule, &o->error));
   }
 }
 

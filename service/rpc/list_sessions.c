@@ -144,9 +144,10 @@ static void answer(list *l) {
       continue;
     registry_routed routed =
         registry_route(o->service->registry, f->header.ns, f->header.session);
-    size_t size = wire_session_list_add(out, o->arena, &f->header, f->backend->name, routed.rule);
+    size_t size = wire_session_list_add(out, o->arena, &f->header, f->backend->name, routed.rule,
+                                        &o->error);
     if (size == 0) {
-      op_fail_no_memory(o);
+      op_fail(o);
       return;
     }
     bytes += size;

@@ -207,14 +207,15 @@ void wire_pack(const wire_message *m, uint8_t *out);
 
 /* NULL = no memory, here and below. */
 const wire_message *wire_create_session_reply(arena *a, const mneme_written *w, mneme_bytes session);
+/* NULL = e is set: no memory, or the stored settings are damaged. */
 const wire_message *wire_get_session_reply(arena *a, const mneme_header *h, const char *backend,
-                                           const policy *rule);
+                                           const policy *rule, error *e);
 /* Sessions are added one by one; the list is built by the last call. */
 typedef struct wire_session_list wire_session_list;
 wire_session_list *wire_session_list_new(arena *a, size_t max);
-/* The size that it adds to the reply; 0 = no memory. */
+/* The size that it adds to the reply; 0 = e is set, as above. */
 size_t wire_session_list_add(wire_session_list *l, arena *a, const mneme_header *h,
-                             const char *backend, const policy *rule);
+                             const char *backend, const policy *rule, error *e);
 const wire_message *wire_list_sessions_reply(wire_session_list *l, arena *a, const char *token,
                                              const char *const *unavailable, size_t count);
 const wire_message *wire_update_session_reply(arena *a, const mneme_written *w,

@@ -363,15 +363,34 @@ const wire_message *wire_pop_reply(arena *a, const mneme_written *w, const wire_
 
 /* --- Sessions ------------------------------------------------------------ */
 
-static Mneme__V1__Session *session_out(arena *a, const mneme_header *h, const char *backend,
-                                       const policy *rule) {
+/* A policy that is intact and that no policy can be was stored by another version,
+ * or by a bug: nothing that may be passed over either. */
+static Mneme__V1__Session *settings_out(arena *a, const mneme_header *h, const char *backend,
+                                        policy *ret_override, error *e) {
   mneme_bytes kept = h->settings;
+  error problem = {0};
+  bool damaged = false;
   kept.data = arena_copy(a, kept.data, kept.size);
+  Mneme__V1__Session *s = kept.data != NULL ? wire_open_settings(kept, a, &damaged) : NULL;
+  if (s != NULL && (s->policy == NULL ||
+                    wire_policy_in(s->policy, "policy", a, ret_override, &problem)))
+    return s;
+  if (damaged || problem.code == CODE_INVALID_ARGUMENT)
+    error_set(e, a, CODE_DATA_LOSS, "CORRUPT", NULL,
+              "the settings of session \"%.*s\" on backend %s are damaged: restore them from a "
+              "backup, or delete the session",
+              (int)h->session.size, h->session.data, backend);
+  else
+    error_no_memory(e);
+  return NULL;
+}
+
+/* NULL = e is set. */
+static Mneme__V1__Session *session_out(arena *a, const mneme_header *h, const char *backend,
+                                       const policy *rule, error *e) {
   policy override = {0};
-  error ignored = {0};
-  Mneme__V1__Session *s = kept.data != NULL ? wire_open_settings(kept, a) : NULL;
-  if (s == NULL ||
-      (s->policy != NULL && !wire_policy_in(s->policy, "policy", a, &override, &ignored)))
+  Mneme__V1__Session *s = settings_out(a, h, backend, &override, e);
+  if (s == NULL)
     return NULL;
   policy effective = policy_merge(rule, &override);
   s->namespace_ = wire_string(a, h->ns);
@@ -386,12 +405,14 @@ static Mneme__V1__Session *session_out(arena *a, const mneme_header *h, const ch
   s->settings_revision = h->settings_revision;
   s->create_time = wire_time_out(h->create_us, a);
   s->update_time = wire_time_out(h->update_us, a);
-  if (h->expire_us != 0 && (s->expire_time = wire_time_out(h->expire_us, a)) == NULL)
-    return NULL;
-  return s->namespace_ != NULL && s->id != NULL && s->uid != NULL && s->backend != NULL &&
-                 s->effective_policy != NULL && s->create_time != NULL && s->update_time != NULL
-             ? s
-             : NULL;
+  if (h->expire_us != 0)
+    s->expire_time = wire_time_out(h->expire_us, a);
+  if (s->namespace_ != NULL && s->id != NULL && s->uid != NULL && s->backend != NULL &&
+      s->effective_policy != NULL && s->create_time != NULL && s->update_time != NULL &&
+      (h->expire_us == 0 || s->expire_time != NULL))
+    return s;
+  error_no_memory(e);
+  return NULL;
 }
 
 const wire_message *wire_create_session_reply(arena *a, const mneme_written *w,
@@ -406,12 +427,14 @@ const wire_message *wire_create_session_reply(arena *a, const mneme_written *w,
 }
 
 const wire_message *wire_get_session_reply(arena *a, const mneme_header *h, const char *backend,
-                                           const policy *rule) {
+                                           const policy *rule, error *e) {
   Mneme__V1__GetSessionResponse *r =
       message_new(a, &mneme__v1__get_session_response__descriptor);
-  if (r == NULL)
+  if (r == NULL) {
+    error_no_memory(e);
     return NULL;
-  r->session = session_out(a, h, backend, rule);
+  }
+  r->session = session_out(a, h, backend, rule, e);
   return r->session != NULL ? seal(r) : NULL;
 }
 
@@ -430,8 +453,8 @@ wire_session_list *wire_session_list_new(arena *a, size_t max) {
 }
 
 size_t wire_session_list_add(wire_session_list *l, arena *a, const mneme_header *h,
-                             const char *backend, const policy *rule) {
-  Mneme__V1__Session *s = session_out(a, h, backend, rule);
+                             const char *backend, const policy *rule, error *e) {
+  Mneme__V1__Session *s = session_out(a, h, backend, rule, e);
   if (s == NULL)
     return 0;
   l->items[l->count++] = s;

@@ -198,19 +198,25 @@ bool wire_pack_settings(const wire_settings *s, arena *a, mneme_bytes *ret_bytes
   return true;
 }
 
-Mneme__V1__Session *wire_open_settings(mneme_bytes bytes, arena *a) {
-  ProtobufCAllocator allocator = wire_allocator(a);
-  if (bytes.size == 0)
-    return mneme__v1__session__unpack(&allocator, 0, (const uint8_t *)"");
+static bool is_intact(mneme_bytes bytes) {
   const uint8_t *in = (const uint8_t *)bytes.data;
   if (bytes.size < SETTINGS_PREFIX || in[0] != SETTINGS_VERSION)
-    return NULL;
-  size_t size = bytes.size - SETTINGS_PREFIX;
+    return false;
   uint32_t crc = 0;
   for (int i = 0; i < 4; i++)
     crc |= (uint32_t)in[1 + i] << (8 * i);
-  if (crc != record_crc32c(in + SETTINGS_PREFIX, size))
+  return crc == record_crc32c(in + SETTINGS_PREFIX, bytes.size - SETTINGS_PREFIX);
+}
+
+Mneme__V1__Session *wire_open_settings(mneme_bytes bytes, arena *a, bool *ret_damaged) {
+  ProtobufCAllocator allocator = wire_allocator(a);
+  const uint8_t *in = (const uint8_t *)bytes.data;
+  *ret_damaged = bytes.size > 0 && !is_intact(bytes);
+  if (bytes.size == 0)
+    return mneme__v1__session__unpack(&allocator, 0, (const uint8_t *)"");
+  if (*ret_damaged)
     return NULL;
+  size_t size = bytes.size - SETTINGS_PREFIX;
   return mneme__v1__session__unpack(&allocator, size, in + SETTINGS_PREFIX);
 }
 
@@ -218,7 +224,8 @@ bool wire_read_settings(mneme_bytes bytes, arena *a, wire_settings *ret) {
   memset(ret, 0, sizeof *ret);
   if (bytes.size == 0)
     return true;
-  Mneme__V1__Session *m = wire_open_settings(bytes, a);
+  bool damaged;
+  Mneme__V1__Session *m = wire_open_settings(bytes, a, &damaged);
   if (m == NULL)
     return false;
   error ignored = {0};

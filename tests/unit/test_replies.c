@@ -573,17 +573,18 @@ static void is_whole_session(const Mneme__V1__Session *s) {
 
 static void sessions_show_their_settings(void **state) {
   (void)state;
+  error e = {0};
   mneme_header h = header_of();
   h.settings = settings_of();
   Mneme__V1__GetSessionResponse *get =
       parse(&mneme__v1__get_session_response__descriptor,
-            wire_get_session_reply(&shared, &h, "store", &rule));
+            wire_get_session_reply(&shared, &h, "store", &rule, &e));
   is_whole_session(get->session);
   assert_null(get->session->expire_time);
   h.expire_us = 3000000;
   wire_session_list *list = wire_session_list_new(&shared, 2);
-  size_t size = wire_session_list_add(list, &shared, &h, "store", &rule);
-  size += wire_session_list_add(list, &shared, &h, "store", &rule);
+  size_t size = wire_session_list_add(list, &shared, &h, "store", &rule, &e);
+  size += wire_session_list_add(list, &shared, &h, "store", &rule, &e);
   static const char *const down[] = {"cache"};
   const wire_message *reply = wire_list_sessions_reply(list, &shared, "next", down, 1);
   assert_true(wire_size(reply) <= size + 2 + strlen("next") + 2 + strlen("cache"));
@@ -598,12 +599,38 @@ static void sessions_show_their_settings(void **state) {
 
 static void a_session_without_settings_has_the_rules_policy(void **state) {
   (void)state;
+  error e = {0};
   mneme_header h = header_of();
   Mneme__V1__GetSessionResponse *get =
       parse(&mneme__v1__get_session_response__descriptor,
-            wire_get_session_reply(&shared, &h, "store", &rule));
+            wire_get_session_reply(&shared, &h, "store", &rule, &e));
   assert_null(get->session->policy);
   assert_int_equal(get->session->effective_policy->evict_above, 500);
+}
+
+/* Damage is no want of memory: nothing that the caller could send less of. */
+static void damaged_settings_are_data_loss(void **state) {
+  (void)state;
+  mneme_header h = header_of();
+  mneme_bytes whole = settings_of();
+  char *bytes = arena_copy(&shared, whole.data, whole.size);
+  wire_session_list *list = wire_session_list_new(&shared, 1);
+  for (size_t i = 0; i < whole.size; i++) {
+    error e = {0}, listed = {0};
+    bytes[i] ^= 4;
+    h.settings = mneme_bytes_of(bytes, whole.size);
+    assert_null(wire_get_session_reply(&shared, &h, "store", &rule, &e));
+    assert_int_equal(wire_session_list_add(list, &shared, &h, "store", &rule, &listed), 0);
+    bytes[i] ^= 4;
+    const error *both[] = {&e, &listed};
+    for (int k = 0; k < 2; k++) {
+      assert_int_equal(both[k]->code, CODE_DATA_LOSS);
+      assert_string_equal(both[k]->reason, "CORRUPT");
+      assert_non_null(strstr(both[k]->message, "\"a/b\" on backend store"));
+    }
+  }
+  error e = {0};
+  assert_non_null(wire_get_session_reply(&shared, &h, "store", &rule, &e));
 }
 
 static void stats_and_backends(void **state) {
@@ -647,6 +674,7 @@ static void no_memory_is_null_and_nothing_worse(void **state) {
   h.settings = settings_of();
   mneme_written w = written();
   error e = sample_error();
+  error refusal = {0};
   static arena small;
   for (size_t left = 0; left < 2048; left += 16) {
     const wire_message *replies[4];
@@ -654,7 +682,7 @@ static void no_memory_is_null_and_nothing_worse(void **state) {
       arena_init(&small, 0);
       arena_alloc(&small, ARENA_FIRST_BYTES - left);
       replies[0] = i == 0 ? wire_append_reply(&small, &w, TEXT("a/b")) : NULL;
-      replies[1] = i == 1 ? wire_get_session_reply(&small, &h, "store", &rule) : NULL;
+      replies[1] = i == 1 ? wire_get_session_reply(&small, &h, "store", &rule, &refusal) : NULL;
       replies[2] = i == 2 ? wire_ingest_reply(&small, 1, NULL, &e) : NULL;
       mneme_bytes status = i == 3 ? wire_status(&small, &e) : none;
       assert_true(status.size == 0 || status.size == wire_status(&shared, &e).size);
@@ -664,6 +692,7 @@ static void no_memory_is_null_and_nothing_worse(void **state) {
       arena_clear(&small);
     }
   }
+  assert_string_equal(refusal.reason, "NO_MEMORY");
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
@@ -684,6 +713,7 @@ int main(void) {
       TEST(every_status_of_a_backend_has_a_documented_reason),
       TEST(an_error_keeps_what_came_first),
       TEST(sessions_show_their_settings),
+      TEST(damaged_settings_are_data_loss),
       TEST(a_session_without_settings_has_the_rules_policy),
       TEST(stats_and_backends),
       TEST(no_memory_is_null_and_nothing_worse),

@@ -216,7 +216,9 @@ static void empty_settings_are_no_bytes(void **state) {
   assert_true(wire_read_settings(b, &shared, &back));
   assert_settings_equal(&none, &back);
   assert_true(wire_read_settings((mneme_bytes){NULL, 0}, &shared, &back));
-  assert_non_null(wire_open_settings(b, &shared));
+  bool damaged = true;
+  assert_non_null(wire_open_settings(b, &shared, &damaged));
+  assert_false(damaged);
 }
 
 /* --- Labels -------------------------------------------------------------- */
@@ -258,7 +260,10 @@ static bool reads(mneme_bytes b) {
   wire_settings back;
   char *exact = malloc(b.size + 1); /* the sanitizer sees a read beyond the end */
   memcpy(exact + 1, b.data, b.size);
-  bool opened = wire_open_settings((mneme_bytes){exact + 1, b.size}, &shared) != NULL;
+  bool damaged;
+  bool opened =
+      wire_open_settings((mneme_bytes){exact + 1, b.size}, &shared, &damaged) != NULL;
+  assert_int_equal(damaged, !opened);
   bool read = wire_read_settings((mneme_bytes){exact + 1, b.size}, &shared, &back);
   free(exact);
   assert_int_equal(opened, read);
