@@ -5,6 +5,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistr.h>
 
 /* A text that was cut, here or by a "%.64s", may end inside a character. */
@@ -157,4 +158,24 @@ void error_from_status(error *e, arena *a, mneme_status status, bool repeatable,
     e->message = "the outcome of the write is unknown: read the session to see, and send a "
                  "request_id with writes so that they can be repeated";
   }
+}
+
+void error_backends_down(error *e, arena *a, const char *const *names, size_t count) {
+  char list[ERROR_NAMES_MAX] = "";
+  size_t size = 0;
+  for (size_t i = 0; i < count; i++) {
+    const char *comma = i > 0 ? "," : "";
+    /* Always with room for the dots of those that do not fit. */
+    if (size + strlen(comma) + strlen(names[i]) + sizeof ",..." > sizeof list) {
+      strcpy(list + size, ",...");
+      break;
+    }
+    size += (size_t)sprintf(list + size, "%s%s", comma, names[i]);
+  }
+  error_set(e, a, CODE_UNAVAILABLE, "BACKEND_DOWN", NULL,
+            "backend%s %s cannot be reached and nothing was begun: repeat the request, or set "
+            "allow_partial to do without",
+            count > 1 ? "s" : "", list);
+  e->retry_us = ERROR_RETRY_DOWN_US;
+  error_add(e, "backends", arena_copy(a, list, strlen(list)));
 }

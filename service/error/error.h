@@ -7,6 +7,7 @@
 #define MNEME_ERROR_ERROR_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/arena.h"
@@ -34,6 +35,7 @@ enum {
  * long, and TRANSPORT_MESSAGE_MAX bounds that. */
 #define ERROR_TEXT_MAX 640
 #define ERROR_METADATA_MAX 4
+#define ERROR_NAMES_MAX 512 /* bytes of a list of names, with its NUL; "..." for the rest */
 #define ERROR_RETRY_BUSY_US 100000  /* what BUSY and STORE_FULL tell a client to wait */
 #define ERROR_RETRY_DOWN_US 1000000 /* what BACKEND_DOWN does */
 
@@ -65,5 +67,8 @@ bool error_no_memory(error *e);
  * nothing. */
 void error_from_status(error *e, arena *a, mneme_status status, bool repeatable,
                        const char *backend);
+/* The BACKEND_DOWN of what spans backends: names, at least one, are those that are
+ * down; the details have the list too, separated by commas. */
+void error_backends_down(error *e, arena *a, const char *const *names, size_t count);
 
 #endif

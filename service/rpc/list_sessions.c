@@ -12,6 +12,7 @@
 #include "base/bytes.h"
 #include "rpc/fingerprint.h"
 #include "rpc/methods.h"
+#include "rpc/spread.h"
 
 #define SETTINGS_MEMORY_MAX (16 * 1024 * 1024) /* to look at one session's labels */
 #define PAGE_BYTES_MAX (4 * 1024 * 1024)       /* of settings from one backend */
@@ -26,19 +27,17 @@ typedef struct found {
 
 typedef struct list {
   op *op;
+  spread spread;
   wire_list_sessions request;
   uint8_t arguments[16];
   page_position from;
   mneme_session_list ask;
-  size_t backend; /* the one being asked */
-  int64_t given;  /* how many it has given */
+  int64_t given;  /* by the backend being asked */
   size_t bytes;   /* of settings, that it has given */
   bool full;      /* and more than a page can hold */
   found *found;
   size_t count;
   bool cut[REGISTRY_BACKENDS_MAX]; /* it has, perhaps, more than it gave */
-  const char *unavailable[REGISTRY_BACKENDS_MAX];
-  size_t unavailable_count;
 } list;
 
 /* Headers that one backend gives for a page. */
@@ -127,7 +126,8 @@ static size_t usable(const list *l) {
   return end;
 }
 
-static void answer(list *l) {
+static void answer(spread *s) {
+  list *l = s->state;
   op *o = l->op;
   size_t max = (size_t)l->request.page_size, taken = 0, bytes = 0, i = 0;
   wire_session_list *out = wire_session_list_new(o->arena, max);
@@ -160,13 +160,10 @@ static void answer(list *l) {
   if (token == NULL)
     op_fail_no_memory(o);
   else
-    op_finish(o, wire_list_sessions_reply(out, o->arena, token, l->unavailable,
-                                          l->unavailable_count));
+    op_finish(o, wire_list_sessions_reply(out, o->arena, token, s->down, s->down_count));
 }
 
 /* --- Asking one backend after the other ---------------------------------- */
-
-static void ask_next(list *l);
 
 static void backend_done(mneme_status status, void *ctx) {
   list *l = ctx;
@@ -175,34 +172,18 @@ static void backend_done(mneme_status status, void *ctx) {
     op_fail(o);
     return;
   }
-  if (status == MNEME_DOWN && l->request.allow_partial) {
-    l->unavailable[l->unavailable_count++] = op_backend(o);
-  } else if (status != MNEME_OK) {
-    op_fail_status(o, status, false);
-    return;
-  }
-  l->cut[l->backend] = l->given == l->ask.limit || l->full;
-  l->backend++;
-  ask_next(l);
+  l->cut[l->spread.at] = status == MNEME_OK && (l->given == l->ask.limit || l->full);
+  spread_next(&l->spread, status);
 }
 
-static void ask_backend(op *o) {
-  list *l = o->state;
-  registry_backend *b = o->route.backend;
-  b->type->session_list(b->instance, &o->call, &l->ask, take, backend_done, l);
-}
-
-static void ask_next(list *l) {
+static void ask_backend(spread *s) {
+  list *l = s->state;
   op *o = l->op;
-  if (l->backend == registry_count(o->service->registry)) {
-    answer(l);
-    return;
-  }
+  registry_backend *b = o->route.backend;
   l->given = 0;
   l->bytes = 0;
   l->full = false;
-  o->route.backend = registry_at(o->service->registry, l->backend);
-  op_run(o, OP_UNBOUND, ask_backend);
+  b->type->session_list(b->instance, &o->call, &l->ask, take, backend_done, l);
 }
 
 static bool begin(list *l) {
@@ -243,6 +224,10 @@ void rpc_list_sessions(op *o, const uint8_t *data, size_t size) {
     op_fail(o);
     return;
   }
-  o->state = l;
-  ask_next(l);
+  l->spread = (spread){.op = o,
+                       .allow_partial = l->request.allow_partial,
+                       .ask = ask_backend,
+                       .end = answer,
+                       .state = l};
+  spread_start(&l->spread);
 }

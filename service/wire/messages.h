@@ -159,7 +159,8 @@ typedef struct wire_pop {
 
 typedef struct wire_get_stats {
   mneme_bytes ns;
-  mneme_bytes session; /* empty = the namespace */
+  mneme_bytes session; /* empty = the namespace, or the prefix */
+  mneme_bytes prefix;  /* empty = none */
   bool allow_partial;
 } wire_get_stats;
 

@@ -68,6 +68,14 @@ static bool read_scope(const char *ns, const char *session, absent rule, const c
   return read_namespace(ns, a, &ret->ns, e);
 }
 
+/* Where a request is about one session or about all that begin alike. */
+static bool check_one_scope(const char *session, const char *prefix, arena *a, error *e) {
+  if (*session != '\0' && *prefix != '\0')
+    return error_invalid(e, a, "CONFLICTING_FIELDS", "session_prefix",
+                         "session_prefix: not together with session: give one of the two");
+  return true;
+}
+
 static bool read_expected(bool given, int64_t value, const char *field, arena *a, int64_t *ret,
                           error *e) {
   if (!given)
@@ -576,8 +584,9 @@ bool wire_read_get_stats(const uint8_t *data, size_t size, arena *a, wire_get_st
   if (m == NULL || !read_namespace(m->namespace_, a, &ret->ns, e))
     return false;
   ret->session = wire_text(m->session);
+  ret->prefix = wire_text(m->session_prefix);
   ret->allow_partial = m->allow_partial;
-  return true;
+  return check_one_scope(m->session, m->session_prefix, a, e);
 }
 
 bool wire_read_list_backends(const uint8_t *data, size_t size, arena *a, error *e) {

@@ -177,7 +177,6 @@ def test_the_walk_sees_what_the_contract_says():
         ("IngestMemories", "memories[0].embed"),
         ("ListMemories", "filter"),
         ("ListMemories", "session_prefix"),
-        ("GetStats", "session_prefix"),
         ("CreateSession", "backend"),
         ("CreateSession", "policy.language"),
         ("UpdateSession", "policy.cleanup_interval"),

@@ -530,6 +530,37 @@ static void an_error_keeps_what_came_first(void **state) {
   assert_int_equal(e.metadata_count, ERROR_METADATA_MAX);
 }
 
+/* All that are down are named, and a list that is too long says that it is cut. */
+static void backends_that_are_down_are_named(void **state) {
+  (void)state;
+  char names[64][65];
+  const char *list[64];
+  error e = {0};
+  for (int i = 0; i < 64; i++) {
+    memset(names[i], 'a' + i % 26, 64);
+    names[i][64] = '\0';
+    list[i] = names[i];
+  }
+  error_backends_down(&e, &shared, (const char *[]){"one", "two"}, 2);
+  assert_int_equal(e.code, CODE_UNAVAILABLE);
+  assert_string_equal(e.reason, "BACKEND_DOWN");
+  assert_non_null(strstr(e.message, "backends one,two cannot be reached"));
+  assert_string_equal(e.metadata[0].value, "one,two");
+  assert_true(e.retry_us > 0);
+  for (size_t count = 1; count <= 64; count++) {
+    e = (error){0};
+    error_backends_down(&e, &shared, list, count);
+    size_t size = strlen(e.metadata[0].value), whole = count * 65 - 1;
+    if (whole + sizeof ",..." <= ERROR_NAMES_MAX) {
+      assert_int_equal(size, whole);
+    } else {
+      assert_true(size < ERROR_NAMES_MAX);
+      assert_string_equal(e.metadata[0].value + size - 4, ",...");
+      assert_int_equal((size - 4) % 65, 64); /* no name is cut */
+    }
+  }
+}
+
 /* --- Sessions and upkeep ------------------------------------------------- */
 
 static mneme_bytes settings_of(void) {
@@ -712,6 +743,7 @@ int main(void) {
       TEST(a_status_has_its_details),
       TEST(every_status_of_a_backend_has_a_documented_reason),
       TEST(an_error_keeps_what_came_first),
+      TEST(backends_that_are_down_are_named),
       TEST(sessions_show_their_settings),
       TEST(damaged_settings_are_data_loss),
       TEST(a_session_without_settings_has_the_rules_policy),
