@@ -122,6 +122,9 @@ static bool convert(parser *p, const condition *c, const operand *o, mneme_filte
     break;
   default: break;
   }
+  if (wanted == OPERAND_STRING && o->kind == OPERAND_WORD)
+    return parser_refuse(p, o->token.at, "text stands in quotes: write \"%.*s\"",
+                         SHOWN(o->token, p));
   return o->kind == wanted ||
          parser_refuse(p, o->token.at, "%s takes %s", c->row->name, kinds[c->row->kind].value);
 }

@@ -1,7 +1,8 @@
 /* ListMemories: one page of one session.
  *
- * The backend emits live memories from the page's start in the page's direction;
- * here they are filtered (roles, kinds, key_prefix), the offset is skipped, and
+ * The backend emits live memories from the page's start in the page's direction,
+ * those that match as much of the filter as it decides; here they are filtered
+ * (the rest of the filter, roles, kinds, key_prefix), the offset is skipped, and
  * what is left is gathered until something ends the page:
  *
  *   emit ─▶ examined? ─▶ match? ─▶ offset? ─▶ tokens? ─▶ page, bytes ─▶ gathered
@@ -16,6 +17,7 @@
 
 #include "base/bytes.h"
 #include "record/record.h"
+#include "rpc/filtered.h"
 #include "rpc/fingerprint.h"
 #include "rpc/methods.h"
 #include "rpc/touch.h"
@@ -26,6 +28,7 @@
 typedef struct list {
   op *op;
   wire_list request;
+  filtered filter;
   uint8_t arguments[16];
   page_position from; /* of the token; budget: tokens left */
   bool has_token;
@@ -39,7 +42,8 @@ typedef struct list {
   bool has_budget;
   bool more; /* the page is full: there is a token */
   int64_t last_sequence; /* of the last record examined */
-  mneme_bytes last_key;
+  size_t last_key_size;
+  char last_key[MNEME_KEY_MAX];
 } list;
 
 /* --- Examining ----------------------------------------------------------- */
@@ -58,27 +62,28 @@ static bool matches(const wire_list *q, const mneme_record *r) {
 }
 
 /* The page goes on behind this record. */
-static bool pass(list *l, const mneme_record *r) {
+static int pass(list *l, const mneme_record *r) {
   l->last_sequence = r->sequence;
-  if (l->request.by_key) {
-    char *copy = arena_copy(l->op->arena, r->key.data, r->key.size);
-    if (copy == NULL)
-      return error_no_memory(&l->op->error);
-    l->last_key = mneme_bytes_of(copy, r->key.size);
+  if (l->request.by_key && r->key.size <= MNEME_KEY_MAX) {
+    memcpy(l->last_key, r->key.data, r->key.size);
+    l->last_key_size = r->key.size;
   }
-  return true;
+  return 0;
+}
+
+static bool fail_corrupt(list *l, const mneme_record *r) {
+  op *o = l->op;
+  return error_set(&o->error, o->arena, CODE_DATA_LOSS, "CORRUPT", NULL,
+                   "memory \"%.*s\" (sequence %lld) does not match its checksum: delete it, or "
+                   "restore the store",
+                   (int)r->id.size, r->id.data, (long long)r->sequence);
 }
 
 static bool gather(list *l, const mneme_record *r) {
   op *o = l->op;
   mneme_record plain = *r;
-  if (record_open(r, &plain.body) != MNEME_OK) {
-    error_set(&o->error, o->arena, CODE_DATA_LOSS, "CORRUPT", NULL,
-              "memory \"%.*s\" (sequence %lld) does not match its checksum: delete it, or restore "
-              "the store",
-              (int)r->id.size, r->id.data, (long long)r->sequence);
-    return false;
-  }
+  if (record_open(r, &plain.body) != MNEME_OK)
+    return fail_corrupt(l, r);
   switch (wire_memories_add(&l->memories, o->arena, &plain, WIRE_REPLY_MAX - PAGE_OVERHEAD)) {
   case WIRE_ADDED: l->sequences[l->memories.count - 1] = r->sequence; return true;
   case WIRE_FULL: l->more = true; return false;
@@ -96,11 +101,14 @@ static int examine(const mneme_record *r, void *ctx) {
     return 1;
   }
   l->examined++;
-  if (!matches(q, r))
-    return !pass(l, r);
+  bool match = matches(q, r);
+  if (match && filter_match(l->filter.rest, r, &match) != MNEME_OK)
+    return !fail_corrupt(l, r);
+  if (!match)
+    return pass(l, r);
   if (l->to_skip > 0) {
     l->to_skip--;
-    return !pass(l, r);
+    return pass(l, r);
   }
   if ((int64_t)l->memories.count == q->page_size) {
     l->more = true;
@@ -111,7 +119,7 @@ static int examine(const mneme_record *r, void *ctx) {
   if (!gather(l, r))
     return 1;
   l->tokens_left -= l->has_budget ? r->token_count : 0;
-  return !pass(l, r);
+  return pass(l, r);
 }
 
 /* --- Answering ----------------------------------------------------------- */
@@ -125,7 +133,7 @@ static const char *next_token(list *l) {
                      .number = l->last_sequence,
                      .budget = l->tokens_left,
                      .to_skip = l->to_skip,
-                     .name = l->last_key};
+                     .name = {l->last_key, l->last_key_size}};
   memcpy(p.arguments, l->arguments, sizeof p.arguments);
   return page_token_make(o->arena, &o->service->page_keys[o->route.backend->index], &p);
 }
@@ -183,13 +191,15 @@ static void bound(list *l) {
 /* Whether every record that is emitted is a match, so that the backend can be
  * told how many are wanted. One more than the page tells whether there is
  * another page. */
-static bool is_plain(const wire_list *q) {
-  return q->role_count == 0 && q->kind_count == 0 && (q->by_key || q->key_prefix.size == 0);
+static bool is_plain(const list *l) {
+  const wire_list *q = &l->request;
+  return l->filter.rest == NULL && q->role_count == 0 && q->kind_count == 0 &&
+         (q->by_key || q->key_prefix.size == 0);
 }
 
 static int64_t wanted(const list *l) {
   const wire_list *q = &l->request;
-  return is_plain(q) ? l->to_skip + q->page_size + 1 : EXAMINED_MAX + 1;
+  return is_plain(l) ? l->to_skip + q->page_size + 1 : EXAMINED_MAX + 1;
 }
 
 static void session_read(mneme_status status, const mneme_header *h, void *ctx) {
@@ -215,7 +225,8 @@ static void session_read(mneme_status status, const mneme_header *h, void *ctx) 
                          .uid = &l->uid,
                          .descending = !l->request.oldest_first,
                          .limit = wanted(l),
-                         .projection = MNEME_READ_BODY};
+                         .projection = MNEME_READ_BODY,
+                         .filter = l->filter.pushed};
   bound(l);
   registry_backend *b = o->route.backend;
   b->type->read(b->instance, &o->call, &l->read, examine, read_done, l);
@@ -236,6 +247,7 @@ static void hash_arguments(list *l) {
   fingerprint_bytes(&f, q->scope.ns);
   fingerprint_bytes(&f, q->scope.session);
   fingerprint_number(&f, q->oldest_first | q->by_key << 1);
+  fingerprint_bytes(&f, q->filter);
   fingerprint_names(&f, q->roles, q->role_count);
   fingerprint_names(&f, q->kinds, q->kind_count);
   fingerprint_bytes(&f, q->key_prefix);
@@ -275,10 +287,11 @@ void rpc_list_memories(op *o, const uint8_t *data, size_t size) {
   }
   op_route(o, l->request.scope.ns, l->request.scope.session);
   hash_arguments(l);
-  if (!read_token(l)) {
+  if (!filtered_parse(o, l->request.filter, o->call.now_us, &l->filter) || !read_token(l)) {
     op_fail(o);
     return;
   }
   o->state = l;
-  op_run(o, wanted(l) <= MNEME_SCAN_CHECK ? OP_READ_SHORT : OP_UNBOUND, ask);
+  bool is_short = wanted(l) <= MNEME_SCAN_CHECK && l->filter.pushed == NULL;
+  op_run(o, is_short ? OP_READ_SHORT : OP_UNBOUND, ask);
 }

@@ -4,19 +4,20 @@
  *   backend a   s1  s4  s7 ...  ┐
  *   backend b   s2  s3  s9 ...  ┴─▶ s1 s2 s3 s4 | page full: token at s4
  *
- * Filtering by labels is done here, so a backend is asked for more than a page
- * where labels are given, and a page may be short. */
+ * Filtering, by labels and by a filter, is done here, so a backend is asked for
+ * more than a page then, and a page may be short. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
+#include "filter/filter.h"
 #include "rpc/fingerprint.h"
 #include "rpc/methods.h"
 #include "rpc/spread.h"
 
 #define SETTINGS_MEMORY_MAX (16 * 1024 * 1024) /* to look at one session's labels */
 #define PAGE_BYTES_MAX (4 * 1024 * 1024)       /* of settings from one backend */
-#define FILTERED_EXAMINED_MAX 1000 /* per backend and page, with labels */
+#define FILTERED_EXAMINED_MAX 1000 /* per backend and page, with labels or a filter */
 #define REPLY_BYTES_MAX (WIRE_REPLY_MAX - 512 * 1024) /* room for one more session */
 
 typedef struct found {
@@ -29,6 +30,7 @@ typedef struct list {
   op *op;
   spread spread;
   wire_list_sessions request;
+  const mneme_filter *filter;
   uint8_t arguments[16];
   page_position from;
   mneme_session_list ask;
@@ -41,8 +43,9 @@ typedef struct list {
 } list;
 
 /* Headers that one backend gives for a page. */
-static int64_t per_backend(const wire_list_sessions *q) {
-  return q->label_count > 0 ? FILTERED_EXAMINED_MAX : q->page_size + 1;
+static int64_t per_backend(const list *l) {
+  return l->request.label_count > 0 || l->filter != NULL ? FILTERED_EXAMINED_MAX
+                                                         : l->request.page_size + 1;
 }
 
 /* --- Gathering ----------------------------------------------------------- */
@@ -60,15 +63,16 @@ static bool has_all(const wire_list_sessions *q, const wire_settings *settings) 
 }
 
 /* In memory of its own: a thousand sessions' metadata need not stay. */
-static bool has_labels(const wire_list_sessions *q, const mneme_header *h) {
+static bool matches(const list *l, const mneme_header *h) {
   wire_settings settings;
   arena scratch;
-  if (q->label_count == 0)
+  if (l->request.label_count == 0 && l->filter == NULL)
     return true;
   arena_init(&scratch, SETTINGS_MEMORY_MAX);
-  bool has = wire_read_settings(h->settings, &scratch, &settings) && has_all(q, &settings);
+  bool match = wire_read_settings(h->settings, &scratch, &settings) &&
+               has_all(&l->request, &settings) && filter_match_session(l->filter, h, &settings);
   arena_clear(&scratch);
-  return has;
+  return match;
 }
 
 static int take(const mneme_header *h, void *ctx) {
@@ -77,7 +81,7 @@ static int take(const mneme_header *h, void *ctx) {
   found *f = &l->found[l->count];
   f->header = *h;
   f->backend = l->op->route.backend;
-  f->match = has_labels(&l->request, h);
+  f->match = matches(l, h);
   if (!f->match)
     f->header.settings = mneme_bytes_of(NULL, 0); /* its name alone is needed: it may end the page */
   mneme_bytes *strings[] = {&f->header.ns, &f->header.session, &f->header.settings};
@@ -197,6 +201,7 @@ static bool begin(list *l) {
     fingerprint_bytes(&f, q->labels[i].key);
     fingerprint_bytes(&f, q->labels[i].value);
   }
+  fingerprint_bytes(&f, q->filter);
   fingerprint_end(&f, l->arguments);
   if (q->page_token.size > 0 &&
       !page_token_read(o->arena, &o->service->page_keys[0], q->page_token, PAGE_SESSIONS,
@@ -207,7 +212,7 @@ static bool begin(list *l) {
                                 .order = q->order,
                                 .after_session = l->from.name,
                                 .after_update_us = l->from.number,
-                                .limit = per_backend(q)};
+                                .limit = per_backend(l)};
   l->found = arena_alloc(o->arena, registry_count(o->service->registry) *
                                        (size_t)l->ask.limit * sizeof *l->found);
   return l->found != NULL || error_no_memory(&o->error);
@@ -220,7 +225,9 @@ void rpc_list_sessions(op *o, const uint8_t *data, size_t size) {
     return;
   }
   l->op = o;
-  if (!begin(l)) {
+  if (!filter_parse(o->arena, l->request.filter, &filter_of_sessions, o->call.now_us, &l->filter,
+                    &o->error) ||
+      !begin(l)) {
     op_fail(o);
     return;
   }

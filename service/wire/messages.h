@@ -70,6 +70,7 @@ typedef struct wire_list_sessions {
   mneme_bytes prefix;
   const wire_label *labels;
   size_t label_count;
+  mneme_bytes filter; /* as text, here and below; empty = none */
   mneme_session_order order;
   int64_t page_size;
   mneme_bytes page_token;
@@ -114,6 +115,7 @@ typedef struct wire_list {
   wire_scope scope;
   bool oldest_first;
   bool by_key;
+  mneme_bytes filter;
   const mneme_bytes *roles;
   size_t role_count;
   const mneme_bytes *kinds;

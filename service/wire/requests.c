@@ -231,6 +231,7 @@ bool wire_read_list_sessions(const uint8_t *data, size_t size, arena *a, wire_li
                    ? MNEME_SESSIONS_BY_UPDATE
                    : MNEME_SESSIONS_BY_ID;
   ret->prefix = wire_text(m->prefix);
+  ret->filter = wire_text(m->filter);
   ret->page_token = wire_text(m->page_token);
   ret->allow_partial = m->allow_partial;
   return true;
@@ -433,6 +434,7 @@ bool wire_read_list(const uint8_t *data, size_t size, arena *a, wire_list *ret, 
   ret->kind_count = m->n_kinds;
   ret->oldest_first = m->anchor == MNEME__V1__ANCHOR__ANCHOR_OLDEST;
   ret->by_key = m->order_by == MNEME__V1__MEMORY_ORDER__MEMORY_ORDER_KEY;
+  ret->filter = wire_text(m->filter);
   ret->key_prefix = wire_text(m->key_prefix);
   ret->page_token = wire_text(m->page_token);
   return true;

@@ -175,7 +175,7 @@ def test_the_walk_sees_what_the_contract_says():
         ("AppendMemories", "memories[0].embeddings"),
         ("AppendMemories", "memories[0].embed"),
         ("IngestMemories", "memories[0].embed"),
-        ("ListMemories", "filter"),
+        ("ListMemories", "view"),
         ("ListMemories", "session_prefix"),
         ("CreateSession", "backend"),
         ("CreateSession", "policy.language"),
@@ -184,7 +184,6 @@ def test_the_walk_sees_what_the_contract_says():
         ("DeleteMemories", "filter"),
         ("DeleteMemories", "resume_token"),
         ("GetMemories", "view"),
-        ("ListSessions", "filter"),
         ("ReplaceMemories", "memories[0].embeddings"),
     ):
         assert known in not_served, known

@@ -19,7 +19,7 @@ MAP = """
 main      → server config registry base
 server    → admin rpc sweep config base
 admin     → transport wire error base sdk
-rpc       → transport wire page session registry record base
+rpc       → transport filter wire page session registry record base
 sweep     → registry base
 config    → registry base
 filter    → wire record error base sdk

@@ -32,6 +32,7 @@ SPAN = (
     "#define POLICY_DURATION_MAX_US (INT64_C(100) * 365 * 86400 * 1000000)",
 )
 PAGE = ("service/wire/messages.h", "#define WIRE_PAGE_MAX 1000")
+FILTER = "service/filter/filter.h"
 NAMES = ("service/wire/requests.c", "#define NAMES_MAX 1000")
 INT32 = 2147483647
 CENTURY_S = 3153600000
@@ -55,6 +56,17 @@ IN_CODE = {
     ("ListSessions.examined", 1000): (
         "service/rpc/list_sessions.c",
         "#define FILTERED_EXAMINED_MAX 1000",
+    ),
+    ("filter.bytes", 4096): (FILTER, "#define FILTER_BYTES_MAX 4096"),
+    ("filter.terms", 64): (FILTER, "#define FILTER_TERMS_MAX 64"),
+    ("filter.values", 1000): (FILTER, "#define FILTER_IN_MAX 1000"),
+    ("filter.depth", 16): (FILTER, "#define FILTER_DEPTH_MAX 16"),
+    ("filter.nested", 16): (FILTER, "#define FILTER_DEPTH_MAX 16"),
+    ("filter.digits", 64): (FILTER, "#define FILTER_NUMBER_MAX 64"),
+    ("filter.age", 3652500): (FILTER, "#define FILTER_AGE_MAX_DAYS 3652500"),
+    ("filter.path", 16): (
+        "backends/sdk/mneme/filter.h",
+        "#define MNEME_FILTER_PATH_MAX 16",
     ),
     ("request.size", 4 << 20): (
         "service/config/setting.c",

@@ -382,7 +382,7 @@ static void refused_fields(void **state) {
       {"labels = \"a\"", 1, "name a key"},
       {"labels.a.b = \"c\"", 1, "one key"},
       {"labels.a = 5", 12, "text, which stands in quotes"},
-      {"labels.a = prod", 12, "text, which stands in quotes"},
+      {"labels.a = prod", 12, "write \"prod\""},
       {"last_access_time:*", 1, "there is no field"},
   };
   REFUSED(of_sessions, &filter_of_sessions);
@@ -391,7 +391,7 @@ static void refused_fields(void **state) {
 static void refused_values(void **state) {
   (void)state;
   static const refusal rows[] = {
-      {"role = user", 8, "text, which stands in quotes"},
+      {"role = user", 8, "write \"user\""},
       {"role = 5", 8, "text, which stands in quotes"},
       {"role = true", 8, "text, which stands in quotes"},
       {"role = null", 8, "text, which stands in quotes"},
