@@ -15,8 +15,8 @@ debug := -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS_DEBUG="-O1 -g"
 ctest := ctest --output-on-failure --no-tests=error --timeout 300 -j 2
 buf := build/tools/bin/buf
 
-.PHONY: help build run test build-asan build-tsan build-fuzz asan tsan fuzz \
-	bench lint baseline grpcurl setup clean
+.PHONY: help build run test soak build-asan build-tsan build-fuzz asan tsan \
+	fuzz bench lint baseline grpcurl setup clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -35,6 +35,9 @@ run: ## install what is missing, build, start a server on port 7700
 
 test: ## everything, with a count as the last line; under 15 minutes
 	@exec tests/run
+
+soak: ## crashes and faults for hours: 1,000 rounds of SIGKILL, 500 of power cuts
+	@MNEME_FAULT_SOAK=1 exec tests/run setup build fault
 
 # A sanitizer build is made of the same sources in a folder of its own.
 build-asan: | build-folder

@@ -87,7 +87,8 @@ class Server:
         self._reader.start()
         line = self.wait_log(lambda each: "serving" in each.values())
         self.address = line["listen"]
-        self.port = int(self.address.rpartition(":")[2])
+        port = self.address.rpartition(":")[2]
+        self.port = int(port) if port.isdigit() else None
         self._channels = []
 
     def _read(self):

@@ -1,0 +1,185 @@
+"""The harness itself: it must find what it is there to find."""
+
+import random
+
+import pytest
+
+import cases
+import engines
+import harness
+from history import Violation
+from rounds import Round
+
+
+class Calm(Round):
+    """A round without a crash."""
+
+    def run(self):
+        self.engine.prepare()
+        try:
+            self.start()
+            self.patience(harness.PATIENCE)
+            self.write()
+            assert [each.cut for each in self.workers] == [None] * 8
+            self.repeat_acknowledged()
+            self.read_everything()
+            self.check()
+            self.stop()
+        finally:
+            self.close()
+        self.result.acknowledged = self.count
+        return self.result
+
+
+def calm(folder, seed=1):
+    return Calm(engines.Dict(folder, random.Random(seed)), seed)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_the_model_agrees_with_the_engine_when_nothing_happens(tmp_path, seed):
+    made = calm(tmp_path, seed)
+    result = made.run()
+    assert result.acknowledged > 250 and result.reads > 30, result
+    methods = {call.method for call in made.calls() if call.acknowledged}
+    assert methods == set(
+        "CreateSession UpdateSession AppendMemories UpdateMemory"
+        " DeleteMemories PopMemories ReplaceMemories ClearSession"
+        " DeleteSession".split()
+    )
+    assert sum(call.answer.evicted_count > 0 for call in appends(made)) > 5
+    threads = {}
+    for call in appends(made):
+        threads.setdefault(call.session, set()).add(call.thread)
+    assert min(len(each) for each in threads.values()) > 3, threads
+
+
+def appends(made):
+    return [
+        call
+        for call in made.calls()
+        if call.method == "AppendMemories" and call.acknowledged
+    ]
+
+
+def test_an_engine_that_forgets_everything_is_found():
+    with pytest.raises(Violation) as why:
+        cases.one_round(engines.Dict, 1)
+    assert why.value.kind == "lost"
+
+
+def test_durability_normal_loses_what_a_power_cut_takes(sqlite):
+    """The same rounds as S2: only the promise is smaller."""
+    for seed in range(1, 10):
+        try:
+            cases.one_round(
+                sqlite, seed, crash="power", options={"durability": "normal"}
+            )
+        except Violation as why:
+            assert why.kind == "lost", why
+            return
+    pytest.fail("nothing was lost in nine power cuts")
+
+
+# ---- a history that is told wrongly -----------------------------------------
+
+
+def last_look(made, session):
+    return [s for s in made.seen if s.session == session and s.all][-1]
+
+
+def lose_the_tail(made):
+    last_look(made, "log a").all.pop()
+
+
+def lose_the_first(made):
+    last_look(made, "log a").all.pop(0)
+
+
+def double(made):
+    look = last_look(made, "log a")
+    look.all.append(look.all[0])
+
+
+def swap(made):
+    look = last_look(made, "log a")
+    look.all[3], look.all[4] = look.all[4], look.all[3]
+
+
+def alter(made):
+    last_look(made, "keyed a").all[0].content += "."
+
+
+def go_back(made):
+    """As after a restart that lost the tail: header and memories agree."""
+    look = last_look(made, "log a")
+    count = len(look.all)
+    look.header.revision -= 1
+    look.all[:] = [m for m in look.all if m.revision <= look.header.revision]
+    look.header.memory_count = look.header.last_sequence = len(look.all)
+    look.header.token_count = sum(m.token_count for m in look.all)
+    assert len(look.all) < count
+
+
+def count_wrongly(made):
+    last_look(made, "fifo").header.memory_count += 1
+
+
+def not_sent(made):
+    """A commit that no call explains."""
+    worker = max(made.workers, key=lambda each: len(each.calls))
+    worker.calls.remove(
+        next(call for call in worker.calls if call.session == "log/b")
+    )
+
+
+def begin_earlier(made):
+    """Two writes of a thread change places."""
+    for worker in made.workers:
+        mine = [
+            call
+            for call in worker.calls
+            if call.session == "log a" and call.acknowledged
+        ]
+        if len(mine) > 1:
+            one, two = mine[0], mine[-1]
+            one.start, two.start = two.start, one.start
+            one.end, two.end = two.end, one.end
+            return
+
+
+def see_the_future(made):
+    """A read that saw what was not there yet, or went away again."""
+    look = last_look(made, "log a")
+    early = min(s.start for s in made.seen if s.session == "log a")
+    for worker in made.workers:
+        for seen in worker.seen:
+            if seen.session == "log a" and seen.tail:
+                seen.tail = look.all[-seen.limit :]
+                seen.end = min(seen.end, early)
+                seen.start = min(seen.start, seen.end)
+                return
+    raise AssertionError("nobody looked")
+
+
+LIES = {
+    lose_the_tail: {"lost"},
+    lose_the_first: {"lost"},
+    double: {"order"},
+    swap: {"order"},
+    alter: {"wrong"},
+    go_back: {"lost"},
+    count_wrongly: {"wrong"},
+    not_sent: {"phantom", "wrong"},
+    begin_earlier: {"order"},
+    see_the_future: {"phantom"},
+}
+
+
+@pytest.mark.parametrize("lie", LIES, ids=lambda lie: lie.__name__)
+def test_a_history_that_is_told_wrongly_is_found(tmp_path, lie):
+    made = calm(tmp_path, 3)
+    made.run()
+    lie(made)
+    with pytest.raises(Violation) as why:
+        made.check()
+    assert why.value.kind in LIES[lie], why.value
