@@ -29,6 +29,8 @@ typedef enum flag_id {
   FLAG_LOG_LEVEL,
   FLAG_LOG_FORMAT,
   FLAG_INSECURE_LISTEN,
+  FLAG_BACKUP,
+  FLAG_BACKEND,
   FLAG_CHECK_CONFIG,
   FLAG_PRINT_CONFIG,
   FLAG_HELP_CONFIG,
@@ -58,6 +60,11 @@ static const flag flags[FLAG_COUNT] = {
   [FLAG_INSECURE_LISTEN] = {"insecure-listen", 0, NULL, NULL, NULL,
                             "listen where other machines can connect, though nobody\n"
                             "is authenticated"},
+  [FLAG_BACKUP] = {"backup", 0, "FILE", NULL, NULL,
+                   "copy a backend's store into FILE, beside a server that\n"
+                   "may have it open, and exit; FILE appears whole or not"},
+  [FLAG_BACKEND] = {"backend", 0, "NAME", NULL, NULL,
+                    "which one --backup copies, where more than one can be"},
   [FLAG_CHECK_CONFIG] = {"check-config", 0, NULL, NULL, NULL,
                          "report what is wrong with the config, and exit"},
   [FLAG_PRINT_CONFIG] = {"print-config", 0, NULL, NULL, NULL,
@@ -80,8 +87,16 @@ static const struct {
 
 /* Read by other stores, or to be read by later versions of this one: whoever sets
  * one must hear that nothing comes of it. */
-static const char *const ignored_variables[] = {"MEMORY_DB_URL", "FAISS_INDEX_PATH",
-                                                "EMBEDDING_MODEL", "USE_GPU"};
+static const char *const ignored_variables[] = {"FAISS_INDEX_PATH", "EMBEDDING_MODEL", "USE_GPU"};
+
+/* Those that are no setting of the config. */
+static const struct {
+  const char *name;
+  const char *doc;
+} variables[] = {
+  {"MNEME_DATA_DIR", "where files of backends go whose path is not given"},
+  {"MEMORY_DB_URL", "the store, when the config names no backends"},
+};
 
 /* --- Help ---------------------------------------------------------------- */
 
@@ -105,6 +120,8 @@ static void print_help(void) {
     if (flags[i].env != NULL)
       printf("  %-26sthe same as --%s\n", flags[i].env, flags[i].name);
   }
+  for (size_t i = 0; i < sizeof variables / sizeof variables[0]; i++)
+    printf("  %-26s%s\n", variables[i].name, variables[i].doc);
   printf("  %-26sin the file, with ${NAME} or ${NAME:-default}\n", "any other");
   printf("\nExit status:\n");
   for (size_t i = 0; i < sizeof exits / sizeof exits[0]; i++)
@@ -175,6 +192,10 @@ static bool read_command(int argc, char **argv, command *ret_command) {
     ret_command->given[id] = true;
     ret_command->values[id] = optarg;
   }
+  if (ret_command->given[FLAG_BACKEND] && !ret_command->given[FLAG_BACKUP]) {
+    fprintf(stderr, "%s: --backend says what --backup copies, and stands beside it only\n", argv[0]);
+    return false;
+  }
   if (optind < argc)
     fprintf(stderr, "%s: found \"%s\", expected only options\n", argv[0], argv[optind]);
   return optind == argc;
@@ -242,6 +263,45 @@ static config *load_config(const command *cmd, const config_host *host) {
   return NULL;
 }
 
+/* --- Backup -------------------------------------------------------------- */
+
+/* The backend that is meant; NULL = what is wrong was said. */
+static const registry_entry *find_backup(const command *cmd, const config *c) {
+  const char *name = cmd->values[FLAG_BACKEND];
+  const registry_entry *found = NULL;
+  size_t count = 0;
+  for (size_t i = 0; i < c->backend_count; i++) {
+    const registry_entry *entry = &c->backends[i];
+    if (name != NULL ? strcmp(name, entry->name) != 0 : entry->type->backup == NULL)
+      continue;
+    found = entry;
+    count++;
+  }
+  if (count == 1)
+    return found;
+  if (name != NULL)
+    fprintf(stderr, "mnemed: the config has no backend \"%s\"\n", name);
+  else if (count == 0)
+    fprintf(stderr, "mnemed: no backend of the config can be copied into a file\n");
+  else
+    fprintf(stderr, "mnemed: %zu backends can be copied: say which by --backend NAME\n", count);
+  return NULL;
+}
+
+static int back_up(const command *cmd, const config *c) {
+  const char *file = cmd->values[FLAG_BACKUP];
+  const registry_entry *entry = find_backup(cmd, c);
+  char error[REGISTRY_ERROR_MAX];
+  if (entry == NULL)
+    return EXIT_USAGE;
+  if (!registry_backup(entry, file, error, sizeof error)) {
+    fprintf(stderr, "mnemed: %s\n", error);
+    return EXIT_FAILED;
+  }
+  printf("backend \"%s\" was copied to %s\n", entry->name, file);
+  return EXIT_OK;
+}
+
 /* --- Running ------------------------------------------------------------- */
 
 static int run(const command *cmd, const config *c) {
@@ -252,11 +312,16 @@ static int run(const command *cmd, const config *c) {
     return EXIT_OK;
   }
   log_setup((log_level)c->settings.log_level, (log_format)c->settings.log_format);
+  if (cmd->given[FLAG_BACKUP])
+    return back_up(cmd, c);
   for (size_t i = 0; i < sizeof ignored_variables / sizeof ignored_variables[0]; i++) {
     if (variable(ignored_variables[i]) != NULL)
       log_event(LOG_WARN, "an environment variable is set that this version ignores",
                 log_text("variable", ignored_variables[i]), log_end());
   }
+  if (c->names_backends && variable("MEMORY_DB_URL") != NULL)
+    log_event(LOG_WARN, "MEMORY_DB_URL is set and says nothing: the config names the backends",
+              log_end());
   return server_run(c);
 }
 

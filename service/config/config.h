@@ -69,6 +69,7 @@ typedef struct config {
   config_settings settings;
   registry_entry *backends;
   size_t backend_count; /* at least 1 */
+  bool names_backends;  /* the file does, so that MEMORY_DB_URL says nothing */
   /* The last rule matches everything; it was added when the file has none such. */
   registry_rule *rules;
   size_t rule_count;
@@ -88,9 +89,9 @@ typedef struct config_host {
   void *ctx;
 } config_host;
 
-/* text need not end in NUL; size 0 gives the defaults: one backend of the first
- * built-in type that has no required option, named "default". false = at least
- * one error was reported. */
+/* text need not end in NUL; size 0 gives the defaults: one backend named
+ * "default", which MEMORY_DB_URL names, or else of the first built-in type that
+ * has no required option. false = at least one error was reported. */
 bool config_parse(const char *text, size_t size, const char *file_name, const config_host *host,
                   config **ret_config);
 /* NULL is fine. */

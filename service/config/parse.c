@@ -12,10 +12,10 @@
 #include "config/config.h"
 #include "config/reader.h"
 #include "config/setting.h"
+#include "config/store.h"
 #include "registry/option.h"
 #include "registry/types.h"
 
-#define DEFAULT_BACKEND "default"
 #define MATCH_ALL "*/*"
 #define TYPES_SHOWN_MAX 128
 
@@ -191,8 +191,7 @@ static void read_options(reader *r, const reader_pair *backend, const reader_pai
       reader_error(r, backend->key_node, "the backend \"%s\" lacks the option %s: %s", backend->key,
                    option->name, option->doc != NULL ? option->doc : expected);
     } else if (pair == NULL) {
-      if (option_parse(option, option->default_value, &values[i], problem, sizeof problem))
-        values[i].is_default = true;
+      (void)store_option_default(r, option, &values[i]); /* has reported what is wrong */
     } else {
       reader_text value;
       if (reader_scalar(r, pair->value, expected, &value) &&
@@ -238,45 +237,13 @@ static void read_backend(reader *r, const reader_pair *backend, registry_entry *
     read_options(r, backend, pairs, count, entry->type, values);
 }
 
-/* Without any: the first built-in type that needs to be told nothing. */
-static void default_backend(reader *r, config *c) {
-  const mneme_backend_type *type = NULL;
-  for (size_t i = 0; (type = type_at(r->host, i)) != NULL; i++) {
-    size_t needed = 0;
-    for (size_t j = 0; j < option_count(type->options); j++)
-      needed += type->options[j].default_value == NULL;
-    if (needed == 0)
-      break;
-  }
-  if (type == NULL) {
-    reader_error(r, NULL, "no backend is configured, and none is built in that needs no option");
-    return;
-  }
-  registry_entry *entry = arena_calloc(r->memory, 1, sizeof *entry);
-  mneme_option_value *values =
-    arena_calloc(r->memory, option_count(type->options) + 1, sizeof *values);
-  if (entry == NULL || values == NULL) {
-    reader_error_memory(r);
-    return;
-  }
-  for (size_t i = 0; i < option_count(type->options); i++) {
-    char problem[OPTION_PROBLEM_MAX];
-    if (option_parse(&type->options[i], type->options[i].default_value, &values[i], problem,
-                     sizeof problem))
-      values[i].is_default = true;
-  }
-  *entry = (registry_entry){.name = DEFAULT_BACKEND, .type = type, .values = values};
-  c->backends = entry;
-  c->backend_count = 1;
-}
-
 static void read_backends(reader *r, config *c, const yaml_node_t *node) {
   reader_pair *pairs;
   size_t count;
   if (!reader_pairs(r, node, "a mapping of names to backends", &pairs, &count))
     return;
   if (count == 0) {
-    default_backend(r, c);
+    store_default_backend(r, c);
     return;
   }
   if (count > CONFIG_BACKENDS_MAX) {
@@ -289,6 +256,7 @@ static void read_backends(reader *r, config *c, const yaml_node_t *node) {
     return;
   }
   c->backend_count = count;
+  c->names_backends = true;
   for (size_t i = 0; i < count; i++)
     read_backend(r, &pairs[i], &c->backends[i]);
 }
@@ -449,7 +417,7 @@ static void read_top(reader *r, config *c, const yaml_node_t *root) {
   if (backends != NULL)
     read_backends(r, c, backends->value);
   else
-    default_backend(r, c);
+    store_default_backend(r, c);
   const reader_pair *sessions = reader_find(pairs, count, "sessions");
   read_sessions(r, c, sessions != NULL ? sessions->value : NULL);
 }

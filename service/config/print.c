@@ -103,7 +103,7 @@ static void print_backend(printer *p, const registry_entry *entry) {
     const mneme_option *option = &entry->type->options[i];
     char text[OPTION_TEXT_MAX];
     emit_word(p, option->name);
-    if (option->type == MNEME_OPTION_STRING) {
+    if (option_is_text(option)) {
       emit_string(p, entry->values[i].string);
     } else {
       option_format(option, &entry->values[i], text, sizeof text);

@@ -30,6 +30,10 @@ size_t option_count(const mneme_option *options) {
   return n;
 }
 
+bool option_is_text(const mneme_option *option) {
+  return option->type == MNEME_OPTION_STRING || option->type == MNEME_OPTION_PATH;
+}
+
 /* --- Reading ------------------------------------------------------------- */
 
 static const unit *find_unit(const unit *units, const char *text, size_t size) {
@@ -102,6 +106,7 @@ bool option_parse(const mneme_option *option, const char *text, mneme_option_val
   bool overflow = false;
   switch (option->type) {
   case MNEME_OPTION_STRING:
+  case MNEME_OPTION_PATH:
     *ret_value = (mneme_option_value){.string = text};
     return true;
   case MNEME_OPTION_INT: understood = parse_int(text, &n, &overflow); break;
@@ -146,7 +151,7 @@ static void format_number(mneme_option_type type, int64_t n, char *out, size_t s
 
 void option_format(const mneme_option *option, const mneme_option_value *value, char *out,
                    size_t size) {
-  if (option->type == MNEME_OPTION_STRING)
+  if (option_is_text(option))
     snprintf(out, size, "%s", value->string);
   else if (option->type == MNEME_OPTION_BOOL)
     snprintf(out, size, "%s", value->integer != 0 ? "true" : "false");
@@ -159,6 +164,7 @@ void option_describe(const mneme_option *option, char *out, size_t size) {
   const char *example = "";
   switch (option->type) {
   case MNEME_OPTION_STRING: break;
+  case MNEME_OPTION_PATH: noun = "path"; break;
   case MNEME_OPTION_BOOL: noun = "true or false"; break;
   case MNEME_OPTION_INT: noun = "integer"; break;
   case MNEME_OPTION_DURATION:
@@ -173,7 +179,7 @@ void option_describe(const mneme_option *option, char *out, size_t size) {
   char min[OPTION_TEXT_MAX], max[OPTION_TEXT_MAX];
   format_number(option->type, option->min, min, sizeof min);
   format_number(option->type, option->max, max, sizeof max);
-  bool bounded = (option->min != 0 || option->max != 0) && option->type != MNEME_OPTION_STRING &&
+  bool bounded = (option->min != 0 || option->max != 0) && !option_is_text(option) &&
                  option->type != MNEME_OPTION_BOOL;
   if (!bounded)
     snprintf(out, size, "%s%s", noun, example);
@@ -206,7 +212,7 @@ bool option_check_table(const mneme_option *options, char *error, size_t size) {
         return false;
       }
     }
-    if (o->type < MNEME_OPTION_STRING || o->type > MNEME_OPTION_SIZE) {
+    if (o->type < MNEME_OPTION_STRING || o->type > MNEME_OPTION_PATH) {
       snprintf(error, size, "has an option \"%s\" of a type that this server does not know",
                o->name);
       return false;

@@ -18,13 +18,16 @@
 
 size_t option_count(const mneme_option *options); /* at most OPTIONS_MAX; NULL = 0 */
 
-/* text ends in NUL; a STRING value borrows it. false = error says what was found
+/* Whether its values are texts: STRING and PATH. */
+bool option_is_text(const mneme_option *option);
+
+/* text ends in NUL; a text value borrows it. false = error says what was found
  * and what was expected; ret_value is untouched then. */
 bool option_parse(const mneme_option *option, const char *text, mneme_option_value *ret_value,
                   char *error, size_t size);
 
 /* The shortest text that option_parse reads as the same value: "90s" is written
- * "90s", 3600 seconds "1h". STRING is copied as far as it fits. */
+ * "90s", 3600 seconds "1h". A text is copied as far as it fits. */
 void option_format(const mneme_option *option, const mneme_option_value *value, char *out,
                    size_t size);
 

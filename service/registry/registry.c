@@ -56,14 +56,18 @@ static void host_log(const mneme_host *host, mneme_log_level level, const char *
             log_end());
 }
 
-static bool open_instance(instance *in, const registry_entry *entry, size_t index, char *error,
-                          size_t size) {
+static void prepare(instance *in, const registry_entry *entry) {
   in->public.name = entry->name;
   in->public.type = entry->type;
-  in->public.index = index;
   in->host.abi = MNEME_ABI;
   in->host.struct_size = sizeof in->host;
   in->host.log = host_log;
+}
+
+static bool open_instance(instance *in, const registry_entry *entry, size_t index, char *error,
+                          size_t size) {
+  prepare(in, entry);
+  in->public.index = index;
   char problem[REGISTRY_ERROR_MAX / 2] = "";
   mneme_backend *opened = NULL;
   mneme_status status =
@@ -75,6 +79,23 @@ static bool open_instance(instance *in, const registry_entry *entry, size_t inde
   }
   snprintf(error, size, "backend \"%s\" (type %s) cannot be opened: %s", entry->name,
            entry->type->name, problem[0] != '\0' ? problem : "it does not say why");
+  return false;
+}
+
+bool registry_backup(const registry_entry *entry, const char *file, char *error, size_t size) {
+  instance in = {0};
+  char problem[REGISTRY_ERROR_MAX / 2] = "it does not say why";
+  prepare(&in, entry);
+  if (entry->type->backup == NULL) {
+    snprintf(error, size, "backends of the type %s cannot be copied into a file: back up "
+                          "\"%s\" by the means of its store", entry->type->name, entry->name);
+    return false;
+  }
+  if (entry->type->backup(&in.host, entry->values, file, problem, sizeof problem) == MNEME_OK)
+    return true;
+  problem[sizeof problem - 1] = '\0';
+  snprintf(error, size, "backend \"%s\" (type %s) was not backed up: %s", entry->name,
+           entry->type->name, problem);
   return false;
 }
 

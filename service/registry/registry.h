@@ -61,6 +61,10 @@ registry *registry_open(const registry_entry *entries, size_t entry_count,
 /* When all calls are done. In reverse order. NULL is fine. */
 void registry_close(registry *r);
 
+/* Copies the store of an entry that is not opened here, perhaps by another server,
+ * into a file: see backup in backend.h. false = error says what to do. */
+bool registry_backup(const registry_entry *entry, const char *file, char *error, size_t size);
+
 size_t registry_count(const registry *r);
 registry_backend *registry_at(const registry *r, size_t i);
 

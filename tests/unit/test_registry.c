@@ -218,7 +218,7 @@ static void bad_option_tables_are_refused(void **state) {
     {{"type", MNEME_OPTION_STRING, "", 0, 0, ""}, {0}},
     {{"a", MNEME_OPTION_INT, "x", 0, 0, ""}, {0}},
     {{"a", MNEME_OPTION_INT, "5", 6, 7, ""}, {0}},
-    {{"a", (mneme_option_type)6, "5", 0, 0, ""}, {0}},
+    {{"a", (mneme_option_type)7, "5", 0, 0, ""}, {0}},
     {{"a", MNEME_OPTION_INT, "5", 0, 0, ""}, {"a", MNEME_OPTION_INT, "5", 0, 0, ""}, {0}},
   };
   char error[OPTION_PROBLEM_MAX];

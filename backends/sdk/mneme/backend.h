@@ -96,7 +96,10 @@ typedef enum mneme_option_type {
   MNEME_OPTION_INT = 2,      /* int64 within [min, max] */
   MNEME_OPTION_BOOL = 3,
   MNEME_OPTION_DURATION = 4, /* "500ms", "30s", "1h"; int64 microseconds in [min, max] */
-  MNEME_OPTION_SIZE = 5      /* "64KiB", "1MiB"; int64 bytes in [min, max] */
+  MNEME_OPTION_SIZE = 5,     /* "64KiB", "1MiB"; int64 bytes in [min, max] */
+  MNEME_OPTION_PATH = 6      /* a file or folder, as a string; a default that does not
+                                begin with "/" is meant in the server's data directory,
+                                and comes to open as the path in there */
 } mneme_option_type;
 
 /* One option of a backend's config entry. The host parses it, checks its range,
@@ -111,10 +114,20 @@ typedef struct mneme_option {
 
 /* The value of the option at the same place in the table. */
 typedef struct mneme_option_value {
-  const char *string; /* STRING; ends in NUL */
+  const char *string; /* STRING, PATH; ends in NUL */
   int64_t integer;    /* INT, DURATION, SIZE; BOOL: 0 or 1 */
   bool is_default;
 } mneme_option_value;
+
+/* A scheme of URLs by which a store of this type can be named in the
+ * environment (MEMORY_DB_URL), when the config names no backends. */
+typedef struct mneme_scheme {
+  const char *scheme; /* "sqlite" of sqlite:///PATH; NULL ends the table */
+  const char *option; /* which option takes what the URL says */
+  bool is_path;       /* it takes the part behind scheme:/// only: a path, relative
+                         to the working directory unless that begins with "/"
+                         too; else it takes the URL as it is */
+} mneme_scheme;
 
 /* --- Commit -------------------------------------------------------------- */
 
@@ -486,6 +499,16 @@ typedef struct mneme_backend_type {
    * whether there is more; ret_more stays valid until done [C-28]. */
   void (*trim)(mneme_backend *backend, const mneme_call *call, int64_t rows, bool *ret_more,
                mneme_done_fn done, void *ctx);
+
+  /* Optional. */
+  const mneme_scheme *schemes;
+  /* Copies the store that these values name into one file, as it was at one
+   * instant, beside a server that has it open: needs no instance and no lock of
+   * its own, and writes nothing into the store. The file appears whole or not at
+   * all, and takes the place of one of that name. May block. On failure a text
+   * that tells what to do. */
+  mneme_status (*backup)(const mneme_host *host, const mneme_option_value *values,
+                         const char *file, char *error, size_t size);
 } mneme_backend_type;
 
 /* The one symbol that a plugin exports. The build renames it for built-in
