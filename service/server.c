@@ -102,42 +102,45 @@ static bool question_wait(question *q) {
   return done;
 }
 
-static bool take_key(question *q, page_key *ret) {
-  bool ok = q->value_size == sizeof ret->bytes;
-  if (ok)
-    memcpy(ret->bytes, q->value, sizeof ret->bytes);
-  return ok;
-}
-
 /* The store's key, made by whoever asks first. */
-static bool load_key(registry_backend *b, page_key *ret) {
+static mneme_status load_key(registry_backend *b, page_key *key) {
   mneme_bytes name = mneme_bytes_of(PAGE_KEY_NAME, strlen(PAGE_KEY_NAME));
-  page_key fresh;
   question *q = question_new();
-  if (q == NULL || getrandom(fresh.bytes, sizeof fresh.bytes, 0) != sizeof fresh.bytes)
-    return false;
+  if (q == NULL)
+    return MNEME_NO_MEMORY;
   /* Absent: ours is stored. Present: a conflict that answers with the one there. */
   b->type->meta_put(b->instance, &q->call, name, mneme_bytes_of(NULL, 0),
-                    mneme_bytes_of((char *)fresh.bytes, sizeof fresh.bytes), question_done, q);
+                    mneme_bytes_of((const char *)key->bytes[0], PAGE_KEY_BYTES), question_done, q);
   if (!question_wait(q))
-    return false;
-  bool ok = q->status == MNEME_OK;
-  if (ok)
-    *ret = fresh;
-  else if (q->status == MNEME_CONFLICT)
-    ok = take_key(q, ret);
+    return MNEME_TIMEOUT;
+  mneme_status status = q->status;
+  if (status == MNEME_OK) {
+    page_key_learn(key, key->bytes[0]);
+  } else if (status == MNEME_CONFLICT) {
+    status = q->value_size == PAGE_KEY_BYTES ? MNEME_OK : MNEME_CORRUPT;
+    if (status == MNEME_OK)
+      page_key_learn(key, (const uint8_t *)q->value);
+  }
   question_free(q);
-  return ok;
+  return status;
 }
 
+/* A store that is down or damaged keeps its own sessions from being served, not
+ * the server from starting: its key is asked for when it serves again. */
 static bool load_keys(server *s) {
   registry *r = s->service.registry;
-  for (size_t i = 0; i < registry_count(r); i++)
-    if (!load_key(registry_at(r, i), &s->service.page_keys[i])) {
-      log_event(LOG_ERROR, "a backend did not give its page-token key: see whether it answers",
-                log_text("backend", registry_at(r, i)->name), log_end());
+  for (size_t i = 0; i < registry_count(r); i++) {
+    page_key *key = &s->service.page_keys[i];
+    registry_backend *b = registry_at(r, i);
+    if (getrandom(key->bytes[0], PAGE_KEY_BYTES, 0) != PAGE_KEY_BYTES)
       return false;
-    }
+    mneme_status status = load_key(b, key);
+    if (status == MNEME_OK)
+      continue;
+    registry_set_health(b, status == MNEME_CORRUPT ? MNEME_CORRUPT : MNEME_DOWN);
+    log_event(LOG_WARN, "a backend does not answer; its sessions are served when it does",
+              log_text("backend", b->name), log_end());
+  }
   return true;
 }
 
@@ -245,8 +248,11 @@ static bool open_transport(server *s) {
 }
 
 static void on_health(const registry_backend *b, registry_health health, void *ctx) {
-  (void)health;
-  set_backend_health(ctx, b);
+  server *s = ctx;
+  page_key *key = &s->service.page_keys[b->index];
+  if (health.state == REGISTRY_SERVING && !page_key_is_learned(key))
+    (void)load_key(registry_at(s->service.registry, b->index), key);
+  set_backend_health(s, b);
 }
 
 static bool open_sweep(server *s) {

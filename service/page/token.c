@@ -26,10 +26,16 @@ static int64_t get64(const uint8_t *in) {
   return (int64_t)value;
 }
 
+void page_key_learn(page_key *key, const uint8_t bytes[PAGE_KEY_BYTES]) {
+  memcpy(key->bytes[1], bytes, PAGE_KEY_BYTES);
+  atomic_store_explicit(&key->which, 1, memory_order_release);
+}
+
 static bool sign(const page_key *key, const uint8_t *data, size_t size, uint8_t mac[MAC_BYTES]) {
+  const uint8_t *secret = key->bytes[atomic_load_explicit(&key->which, memory_order_acquire)];
   uint8_t full[EVP_MAX_MD_SIZE];
   unsigned full_size = 0;
-  if (HMAC(EVP_sha256(), key->bytes, sizeof key->bytes, data, size, full, &full_size) == NULL)
+  if (HMAC(EVP_sha256(), secret, PAGE_KEY_BYTES, data, size, full, &full_size) == NULL)
     return false;
   memcpy(mac, full, MAC_BYTES);
   return true;

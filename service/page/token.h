@@ -14,15 +14,26 @@
 #ifndef MNEME_PAGE_TOKEN_H
 #define MNEME_PAGE_TOKEN_H
 
+#include <stdatomic.h>
+
 #include "error/error.h"
 #include "mneme/backend.h"
 
 #define PAGE_KEY_BYTES 32
 #define PAGE_TOKEN_MAX 1024 /* characters */
 
+/* A store that does not answer when the server starts has a key that nobody knows
+ * yet: until it is learned, once, tokens are signed with one of the process's own. */
 typedef struct page_key {
-  uint8_t bytes[PAGE_KEY_BYTES];
+  uint8_t bytes[2][PAGE_KEY_BYTES];
+  atomic_int which;
 } page_key;
+
+/* Any thread, but no two at once for one key; those who use it need not wait. */
+void page_key_learn(page_key *key, const uint8_t bytes[PAGE_KEY_BYTES]);
+static inline bool page_key_is_learned(const page_key *key) {
+  return atomic_load_explicit(&key->which, memory_order_acquire) == 1;
+}
 
 typedef enum page_kind {
   PAGE_MEMORIES = 1,

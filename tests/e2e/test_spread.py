@@ -8,7 +8,7 @@ import json
 import pytest
 
 import pb
-from harness import BUILD, refused
+from harness import BUILD, PATIENCE, refused, wait_for
 
 pytestmark = pytest.mark.asan
 
@@ -133,3 +133,32 @@ def test_stats_of_a_prefix_go_on_behind_a_page(client):
     client.append("q", "x")
     got = client.GetStats(session_prefix="p")
     assert (got.session_count, got.memory_count) == (2001, 2001)
+
+
+def test_a_backend_that_is_down_at_the_start_is_served_when_it_answers(
+    start_server, tmp_path
+):
+    """Its page-token key is asked for then: a page goes on, and what was signed
+    before, for other backends, is still read."""
+    (tmp_path / "down-two").touch()
+    spread = Spread(start_server, tmp_path)
+    client = spread.client
+    client.append("one-1", *"abc")
+    with refused("UNAVAILABLE", "BACKEND_DOWN"):
+        client.append("two-1", "x")
+    before = client.ListMemories(session="one-1", page_size=2)
+    spread.take_down()
+    check = client.channel.unary_unary("/grpc.health.v1.Health/Check")
+    name = b"backend/two"
+    request = b"\x0a" + bytes([len(name)]) + name
+    wait_for(
+        "two serves",
+        lambda: check(request, timeout=PATIENCE) == b"\x08\x01",
+    )
+    client.append("two-1", *"abc")
+    after = client.ListMemories(session="two-1", page_size=2)
+    for session, page in (("two-1", after), ("one-1", before)):
+        rest = client.ListMemories(
+            session=session, page_size=2, page_token=page.next_page_token
+        )
+        assert [each.content for each in rest.memories] == ["a"]

@@ -12,7 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define POSITION_BYTES (1 + 16 + 16 + 8 + 8)
 
 /* The seeds are made with it: see make_corpus.py. */
-static const page_key key = {"0123456789abcdef0123456789abcdef"};
+static const page_key key = {.bytes = {"0123456789abcdef0123456789abcdef"}};
 static const uint8_t arguments[16] = "sixteen bytes..";
 
 static const page_kind kinds[] = {PAGE_MEMORIES,        PAGE_SESSIONS,        PAGE_MEMORIES_OF_MANY,

@@ -19,7 +19,7 @@ static int end(void **state) {
   return 0;
 }
 
-static const page_key key = {"0123456789abcdef0123456789abcdef"};
+static const page_key key = {.bytes = {"0123456789abcdef0123456789abcdef"}};
 
 static page_position sample(const char *name, size_t name_size) {
   page_position p = {.kind = PAGE_MEMORIES,
@@ -189,7 +189,7 @@ static void other_arguments_kinds_and_keys_are_refused(void **state) {
   assert_false(reads_with(&key, token, PAGE_SESSIONS, p.arguments, &back));
   for (size_t bit = 0; bit < PAGE_KEY_BYTES * 8; bit++) {
     page_key other = key;
-    other.bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+    other.bytes[0][bit / 8] ^= (uint8_t)(1 << bit % 8);
     assert_false(reads_with(&other, token, PAGE_MEMORIES, p.arguments, &back));
   }
   assert_int_equal(back.number, 5); /* untouched by refusals */
@@ -239,6 +239,25 @@ static void no_memory_is_told(void **state) {
   arena_clear(&small);
 }
 
+/* A store that answers late: what was signed before is refused, what the store's
+ * key signed elsewhere is read. */
+static void a_learned_key_takes_the_place_of_the_own_one(void **state) {
+  (void)state;
+  page_key mine = key;
+  page_key elsewhere = {.bytes = {"fedcba9876543210fedcba9876543210"}};
+  page_position p = sample("", 0), back;
+  const char *before = page_token_make(&shared, &mine, &p);
+  const char *foreign = page_token_make(&shared, &elsewhere, &p);
+  mneme_bytes old_token = mneme_bytes_of(before, strlen(before));
+  mneme_bytes new_token = mneme_bytes_of(foreign, strlen(foreign));
+  assert_false(page_key_is_learned(&mine));
+  assert_false(reads_with(&mine, new_token, PAGE_MEMORIES, p.arguments, &back));
+  page_key_learn(&mine, elsewhere.bytes[0]);
+  assert_true(page_key_is_learned(&mine));
+  assert_true(reads_with(&mine, new_token, PAGE_MEMORIES, p.arguments, &back));
+  assert_false(reads_with(&mine, old_token, PAGE_MEMORIES, p.arguments, &back));
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(a_position_goes_round_with_names_of_every_length, begin, end),
@@ -251,6 +270,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(other_arguments_kinds_and_keys_are_refused, begin, end),
       cmocka_unit_test_setup_teardown(a_token_made_elsewhere_is_read, begin, end),
       cmocka_unit_test_setup_teardown(equal_positions_make_equal_tokens, begin, end),
+      cmocka_unit_test_setup_teardown(a_learned_key_takes_the_place_of_the_own_one, begin, end),
       cmocka_unit_test_setup_teardown(no_memory_is_told, begin, end),
   };
   return cmocka_run_group_tests_name("page", tests, NULL, NULL);
