@@ -5,6 +5,8 @@
 
 #include "bytes.h"
 
+#include <stdlib.h>
+
 int64_t mneme_rule_session_expiry(const mneme_plan *plan, int64_t create_us, int64_t append_us) {
   if (plan->ttl_us <= 0) return 0;
   return mneme_rule_add(append_us != 0 ? append_us : create_us, plan->ttl_us);
@@ -86,4 +88,31 @@ mneme_status mneme_rule_room(const mneme_plan *plan, const mneme_load *load,
   if (status != MNEME_OK) return status;
   *ret_target = target;
   return MNEME_OK;
+}
+
+static int compare_first(const void *a, const void *b) {
+  int64_t x = ((const mneme_log_entry *)a)->first, y = ((const mneme_log_entry *)b)->first;
+  return x < y ? -1 : x > y;
+}
+
+size_t mneme_rule_merge_log(mneme_log_entry *entries, size_t count) {
+  size_t kept = 0;
+  for (size_t i = 0; i < count;) {
+    size_t end = i;
+    bool sorted = true;
+    for (; end < count && entries[end].op == entries[i].op; end++)
+      if (end > i && entries[end].first < entries[end - 1].first) sorted = false;
+    if (!sorted) qsort(entries + i, end - i, sizeof *entries, compare_first);
+    mneme_log_entry *range = &entries[kept];
+    *range = entries[i++];
+    for (; i < end; i++) {
+      if (entries[i].first <= range->last + 1) {
+        if (entries[i].last > range->last) range->last = entries[i].last;
+      } else {
+        *++range = entries[i];
+      }
+    }
+    kept = (size_t)(range - entries) + 1;
+  }
+  return kept;
 }

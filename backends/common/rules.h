@@ -51,6 +51,11 @@ bool mneme_rule_is_expire(const mneme_write *write);
 mneme_status mneme_rule_guard(const mneme_write *write, const mneme_header *current,
                               int64_t *ret_conflict_revision);
 
+/* Merges what happened alike to neighbours into ranges, in place; returns how many
+ * entries are left. Only op, first and last are looked at; the rest comes from the
+ * first of each range. */
+size_t mneme_rule_merge_log(mneme_log_entry *entries, size_t count);
+
 /* What eviction starts from: the live memories after the steps, and of them the
  * protected ones (pinned, or system with keep_system). newest is the one with
  * the highest sequence, which always stays. */

@@ -43,34 +43,6 @@ typedef struct ending {
 
 /* --- Log entries ---------------------------------------------------------- */
 
-static int compare_first(const void *a, const void *b) {
-  int64_t x = ((const mneme_log_entry *)a)->first, y = ((const mneme_log_entry *)b)->first;
-  return x < y ? -1 : x > y;
-}
-
-/* Merges what happened alike to neighbours into ranges; returns how many. */
-static size_t merge_entries(mneme_log_entry *entries, size_t count) {
-  size_t kept = 0;
-  for (size_t i = 0; i < count;) {
-    size_t end = i;
-    bool sorted = true;
-    for (; end < count && entries[end].op == entries[i].op; end++)
-      if (end > i && entries[end].first < entries[end - 1].first) sorted = false;
-    if (!sorted) qsort(entries + i, end - i, sizeof *entries, compare_first);
-    mneme_log_entry *range = &entries[kept];
-    *range = entries[i++];
-    for (; i < end; i++) {
-      if (entries[i].first <= range->last + 1) {
-        if (entries[i].last > range->last) range->last = entries[i].last;
-      } else {
-        *++range = entries[i];
-      }
-    }
-    kept = (size_t)(range - entries) + 1;
-  }
-  return kept;
-}
-
 static bool prepare_log(dict_work *w, ending *e) {
   size_t count = 0;
   for (size_t i = 0; i < w->note_count; i++) {
@@ -96,7 +68,7 @@ static bool prepare_log(dict_work *w, ending *e) {
     entry.first = entry.last = n->record->sequence;
     e->log[e->log_count++] = entry;
   }
-  e->log_count = merge_entries(e->log, e->log_count);
+  e->log_count = mneme_rule_merge_log(e->log, e->log_count);
   return dict_log_reserve(&w->current->log, e->log, e->log_count);
 }
 

@@ -154,7 +154,9 @@ static void run(const cf_test *test, const arguments *args) {
     skipped++;
     return;
   }
-  char dir[] = "/tmp/mneme-conform-XXXXXX";
+  const char *tmp = getenv("TMPDIR");
+  char dir[4096];
+  snprintf(dir, sizeof dir, "%s/mneme-conform-XXXXXX", tmp != NULL && tmp[0] != '\0' ? tmp : "/tmp");
   int pipe_ends[2];
   if (mkdtemp(dir) == NULL || pipe(pipe_ends) != 0) {
     perror("mneme-conform");

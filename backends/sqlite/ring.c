@@ -1,0 +1,74 @@
+/* The bounded queue in front of the writer: a ring of jobs under a mutex that is
+ * held for a copy. Many push, one takes. A push wakes the writer only when it
+ * sleeps, so a writer that is busy costs the callers no system call. */
+#include "sqlite.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+bool sq_ring_init(sq_ring *ring, size_t room) {
+  *ring = (sq_ring){.room = room};
+  ring->jobs = malloc(room * sizeof *ring->jobs);
+  if (ring->jobs == NULL) return false;
+  pthread_condattr_t attributes;
+  pthread_condattr_init(&attributes);
+  pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+  pthread_cond_init(&ring->filled, &attributes);
+  pthread_condattr_destroy(&attributes);
+  pthread_mutex_init(&ring->lock, NULL);
+  return true;
+}
+
+void sq_ring_free(sq_ring *ring) {
+  if (ring->jobs == NULL) return;
+  pthread_cond_destroy(&ring->filled);
+  pthread_mutex_destroy(&ring->lock);
+  free(ring->jobs);
+  ring->jobs = NULL;
+}
+
+bool sq_ring_push(sq_ring *ring, const sq_job *job) {
+  pthread_mutex_lock(&ring->lock);
+  bool fits = ring->count < ring->room && !ring->closed;
+  bool wake = fits && ring->waiting;
+  if (fits) ring->jobs[(ring->at + ring->count++) % ring->room] = *job;
+  pthread_mutex_unlock(&ring->lock);
+  if (wake) pthread_cond_signal(&ring->filled);
+  return fits;
+}
+
+/* With the lock held: false when the time is up. */
+static bool wait_for_job(sq_ring *ring, int64_t wait_us) {
+  struct timespec at;
+  clock_gettime(CLOCK_MONOTONIC, &at);
+  int64_t ns = at.tv_nsec + wait_us % 1000000 * 1000;
+  at.tv_sec += (time_t)(wait_us / 1000000 + ns / 1000000000);
+  at.tv_nsec = (long)(ns % 1000000000);
+  int error = 0;
+  ring->waiting = true;
+  while (ring->count == 0 && !ring->closed && error != ETIMEDOUT)
+    error = wait_us < 0 ? pthread_cond_wait(&ring->filled, &ring->lock)
+                        : pthread_cond_timedwait(&ring->filled, &ring->lock, &at);
+  ring->waiting = false;
+  return ring->count != 0;
+}
+
+size_t sq_ring_take(sq_ring *ring, sq_job *jobs, size_t max, int64_t wait_us, bool *ret_closed) {
+  pthread_mutex_lock(&ring->lock);
+  if (ring->count == 0 && wait_us != 0) wait_for_job(ring, wait_us);
+  size_t count = ring->count < max ? ring->count : max;
+  for (size_t i = 0; i < count; i++) jobs[i] = ring->jobs[(ring->at + i) % ring->room];
+  ring->at = (ring->at + count) % ring->room;
+  ring->count -= count;
+  *ret_closed = ring->closed;
+  pthread_mutex_unlock(&ring->lock);
+  return count;
+}
+
+void sq_ring_close(sq_ring *ring) {
+  pthread_mutex_lock(&ring->lock);
+  ring->closed = true;
+  pthread_mutex_unlock(&ring->lock);
+  pthread_cond_signal(&ring->filled);
+}
