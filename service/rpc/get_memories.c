@@ -163,6 +163,7 @@ void rpc_get_memories(op *o, const uint8_t *data, size_t size) {
   /* Each memory found adds its id and its key. */
   if (g->sequences == NULL || g->not_returned == NULL ||
       !wire_memories_init(&g->memories, o->arena, max) ||
+      !wire_memories_of(&g->memories, o->arena, g->request.scope.session) ||
       !set_init(&g->returned, o->arena, max) || !set_init(&g->asked_keys, o->arena, max)) {
     op_fail_no_memory(o);
     return;

@@ -281,7 +281,8 @@ void rpc_list_memories(op *o, const uint8_t *data, size_t size) {
   size_t max = (size_t)l->request.page_size;
   l->op = o;
   l->sequences = arena_calloc(o->arena, max, sizeof *l->sequences);
-  if (l->sequences == NULL || !wire_memories_init(&l->memories, o->arena, max)) {
+  if (l->sequences == NULL || !wire_memories_init(&l->memories, o->arena, max) ||
+      !wire_memories_of(&l->memories, o->arena, l->request.scope.session)) {
     op_fail_no_memory(o);
     return;
   }

@@ -5,14 +5,16 @@
 #include "rpc/commit.h"
 #include "rpc/methods.h"
 
-/* What a memory takes in a reply beyond the bytes that a backend counts. */
+/* What a memory takes in a reply beyond the bytes that a backend counts
+ * and the name of its session. */
 #define REPLY_OVERHEAD 256
 
 static const wire_message *answer(commit *c, const mneme_written *w) {
   arena *a = c->op->arena;
   mneme_written truncated = *w;
   wire_memories memories;
-  if (!wire_memories_init(&memories, a, w->removed_count_listed))
+  if (!wire_memories_init(&memories, a, w->removed_count_listed) ||
+      !wire_memories_of(&memories, a, c->write.session))
     return NULL;
   for (size_t i = 0; i < w->removed_count_listed; i++) {
     mneme_record r = w->removed[i];
@@ -61,6 +63,6 @@ void rpc_pop_memories(op *o, const uint8_t *data, size_t size) {
   c->write.want_removed = true;
   mneme_step *step = commit_step(c, MNEME_STEP_REMOVE_NEWEST);
   step->count = q.count;
-  step->byte_limit = WIRE_REPLY_MAX - (q.count + 16) * REPLY_OVERHEAD;
+  step->byte_limit = WIRE_REPLY_MAX - (q.count + 16) * (int64_t)(REPLY_OVERHEAD + q.scope.session.size);
   commit_start(c);
 }

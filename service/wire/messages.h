@@ -237,8 +237,11 @@ typedef struct wire_memories {
   size_t count;
   size_t max;
   size_t bytes; /* that they take in the reply */
+  char *session; /* of those that are added next */
 } wire_memories;
 bool wire_memories_init(wire_memories *m, arena *a, size_t max);
+/* The session that the memories added from now on are in; false = no memory. */
+bool wire_memories_of(wire_memories *m, arena *a, mneme_bytes session);
 /* Copies what the record borrows. body has passed the record codec. Returns the
  * bytes it takes in the reply without adding it when that would bring the sum
  * above bytes_max (0 = no limit) and something is there already. */

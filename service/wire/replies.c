@@ -123,7 +123,7 @@ static bool fill_times(pb_memory *m, const mneme_record *r, arena *a) {
   return r->ttl_us == 0 || (m->ttl = wire_duration_out(r->ttl_us, a)) != NULL;
 }
 
-static pb_memory *memory_out(arena *a, const mneme_record *r) {
+static pb_memory *memory_out(arena *a, const mneme_record *r, char *session) {
   pb_memory *m = message_new(a, &mneme__v1__memory__descriptor);
   if (m == NULL)
     return NULL;
@@ -136,6 +136,7 @@ static pb_memory *memory_out(arena *a, const mneme_record *r) {
   if (m->id == NULL || m->key == NULL || m->kind == NULL || m->role == NULL ||
       m->author == NULL || m->source == NULL)
     return NULL;
+  m->session = session;
   m->sequence = r->sequence;
   m->tier = (Mneme__V1__Tier)r->tier;
   m->pinned = r->pinned;
@@ -153,9 +154,16 @@ static pb_memory *memory_out(arena *a, const mneme_record *r) {
 }
 
 bool wire_memories_init(wire_memories *m, arena *a, size_t max) {
-  *m = (wire_memories){.max = max};
+  *m = (wire_memories){.max = max, .session = (char *)protobuf_c_empty_string};
   m->items = arena_alloc(a, (max + 1) * sizeof *m->items);
   return m->items != NULL;
+}
+
+bool wire_memories_of(wire_memories *m, arena *a, mneme_bytes session) {
+  char *name = wire_string(a, session);
+  if (name != NULL)
+    m->session = name;
+  return name != NULL;
 }
 
 /* Tag and length before each memory of a reply. */
@@ -164,7 +172,7 @@ bool wire_memories_init(wire_memories *m, arena *a, size_t max) {
 wire_added wire_memories_add(wire_memories *m, arena *a, const mneme_record *r, size_t bytes_max) {
   if (m->count == m->max)
     return WIRE_FULL;
-  pb_memory *item = memory_out(a, r);
+  pb_memory *item = memory_out(a, r, m->session);
   if (item == NULL)
     return WIRE_NO_MEMORY;
   size_t size = protobuf_c_message_get_packed_size(&item->base) + ITEM_OVERHEAD;

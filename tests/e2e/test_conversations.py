@@ -120,7 +120,7 @@ def same(got, sent):
     mine = pb.Memory()
     mine.CopyFrom(got)
     for added in (
-        "sequence create_time update_time revision token_count kind"
+        "sequence create_time update_time revision token_count kind session"
     ).split():
         mine.ClearField(added)
     assert mine == sent, (mine, sent)

@@ -566,3 +566,12 @@ def test_replace_keeps_access(client):
     client.append("s", pb.Memory(key="k", content="b"))
     (got,) = client.list("s")
     assert (got.content, got.access_count) == ("b", 1)
+
+
+def test_a_memory_in_an_answer_names_its_session(client):
+    client.append("a/b", "one", "two")
+    listed = client.ListMemories(session="a/b").memories
+    got = client.GetMemories(session="a/b", ids=[listed[0].id]).memories
+    popped = client.PopMemories(session="a/b", count=2).memories
+    assert len(listed) == 2 and len(got) == 1 and len(popped) == 2
+    assert {m.session for m in [*listed, *got, *popped]} == {"a/b"}

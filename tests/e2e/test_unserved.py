@@ -190,7 +190,7 @@ def test_the_walk_sees_what_the_contract_says():
     output_only = paths("OUTPUT_ONLY")
     for field in (
         "sequence create_time update_time last_access_time access_count"
-        " revision"
+        " revision session"
     ).split():
         for known in (
             ("AppendMemories", "memories[0].%s"),

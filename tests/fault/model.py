@@ -16,9 +16,9 @@ from google.protobuf import json_format
 
 import pb
 
-_TIMES = (
-    "create_time update_time last_access_time event_time access_count".split()
-)
+_NOT_COMPARED = (
+    "create_time update_time last_access_time event_time access_count session"
+).split()
 
 
 class Refused(Exception):
@@ -33,7 +33,7 @@ def plain(memory):
     """A memory as the model has it."""
     made = pb.Memory()
     made.CopyFrom(memory)
-    for field in _TIMES:
+    for field in _NOT_COMPARED:
         made.ClearField(field)
     return made
 
