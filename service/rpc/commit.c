@@ -5,13 +5,12 @@
 #include "base/set.h"
 #include "base/uuid.h"
 #include "record/record.h"
+#include "rpc/filtered.h"
 
-commit *commit_new(op *o, const wire_scope *scope, const fingerprint *f) {
+commit *commit_part(op *o, const wire_scope *scope, const fingerprint *f) {
   commit *c = arena_alloc(o->arena, sizeof *c);
-  if (c == NULL) {
-    op_fail_no_memory(o);
+  if (c == NULL)
     return NULL;
-  }
   memset(c, 0, offsetof(commit, steps));
   c->op = o;
   c->write.ns = scope->ns;
@@ -23,6 +22,13 @@ commit *commit_new(op *o, const wire_scope *scope, const fingerprint *f) {
   if (scope->request_id.size > 0)
     fingerprint_end(f, c->write.fingerprint);
   uuid_v7(c->write.new_uid.bytes, o->call.now_us);
+  return c;
+}
+
+commit *commit_new(op *o, const wire_scope *scope, const fingerprint *f) {
+  commit *c = commit_part(o, scope, f);
+  if (c == NULL)
+    op_fail_no_memory(o);
   return c;
 }
 
@@ -102,7 +108,7 @@ bool commit_append(commit *c, const wire_memory *memories, size_t count, int on_
   for (size_t i = 0; i < count; i++) {
     conflicts[i] = conflict_of(&memories[i], on_conflict);
     records[i] = memories[i].record;
-    if (records[i].id.size == 0 && !give_id(o, &records[i]))
+    if ((records[i].id.size == 0 && !give_id(o, &records[i])) || !filtered_store(o, &records[i]))
       return false;
   }
   mneme_step *step = commit_step(c, MNEME_STEP_APPEND);
@@ -168,10 +174,21 @@ static bool learn(commit *c, const mneme_header *h) {
   return true;
 }
 
+/* With o->error, when it is set already, else with what the status means. */
+static void fail(commit *c, mneme_status status) {
+  op *o = c->op;
+  if (o->error.code == CODE_OK)
+    error_from_status(&o->error, o->arena, status, c->write.request_id.size > 0, op_backend(o));
+  if (c->ended != NULL)
+    c->ended(c, status, NULL);
+  else
+    op_fail(o);
+}
+
 static void fail_conflict(commit *c, const mneme_written *w) {
   bool settings = c->write.expected_settings_revision >= 0;
   commit_mismatch(c->op, w->conflict_revision, settings ? "session's settings" : "session");
-  op_fail(c->op);
+  fail(c, MNEME_CONFLICT);
 }
 
 /* The plan came from what was remembered of an earlier incarnation. */
@@ -195,14 +212,17 @@ static void commit_done(mneme_status status, const mneme_written *w, void *ctx) 
   commit *c = ctx;
   op *o = c->op;
   if (status == MNEME_OK) {
-    finish_written(c, w);
+    if (c->ended != NULL)
+      c->ended(c, status, w);
+    else
+      finish_written(c, w);
     return;
   }
   if (status == MNEME_STALE_PLAN || is_other_incarnation(c, status, w)) {
     if (c->attempts >= COMMIT_ATTEMPTS_MAX)
-      op_fail_status(o, MNEME_STALE_PLAN, true);
+      fail(c, MNEME_STALE_PLAN);
     else if (!learn(c, &w->header))
-      op_fail(o);
+      fail(c, MNEME_CORRUPT);
     else
       commit_attempt(o);
     return;
@@ -212,7 +232,7 @@ static void commit_done(mneme_status status, const mneme_written *w, void *ctx) 
   if (status == MNEME_CONFLICT)
     fail_conflict(c, w);
   else
-    op_fail_status(o, status, c->write.request_id.size > 0);
+    fail(c, status);
 }
 
 static void commit_attempt(op *o) {
@@ -253,7 +273,10 @@ void commit_start(commit *c) {
     c->known.policy.set = 0;
   }
   o->state = c;
-  op_run(o, is_bounded(c) ? OP_COMMIT : OP_UNBOUND, commit_attempt);
+  if (c->ended != NULL)
+    commit_attempt(o);
+  else
+    op_run(o, is_bounded(c) ? OP_COMMIT : OP_UNBOUND, commit_attempt);
 }
 
 /* --- Refusing ------------------------------------------------------------ */

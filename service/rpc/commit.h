@@ -26,6 +26,10 @@ struct commit {
   void (*prepare)(commit *c);
   /* The answer to a commit that succeeded; NULL = no memory. */
   const wire_message *(*answer)(commit *c, const mneme_written *w);
+  /* For a commit that is a part of its op: told how it ended, OK with w, else with
+   * o->error set and w NULL; the op goes on, and answer is not called. It is
+   * started on a worker and runs there. NULL = the op ends with it. */
+  void (*ended)(commit *c, mneme_status status, const mneme_written *w);
   /* A status other than OK; true = it has been taken care of. NULL = nothing is
    * special. Not called for stale plans. */
   bool (*refused)(commit *c, mneme_status status, const mneme_written *w);
@@ -48,9 +52,11 @@ struct commit {
  * guards but the scope's expected_revision. NULL = no memory (the op is
  * finished then). */
 commit *commit_new(op *o, const wire_scope *scope, const fingerprint *f);
+/* The same for a part of an op: NULL = no memory, and nothing else. */
+commit *commit_part(op *o, const wire_scope *scope, const fingerprint *f);
 mneme_step *commit_step(commit *c, mneme_step_op kind);
 
-/* Runs it. Ends the op. */
+/* Runs it. Ends the op, or calls `ended`. */
 void commit_start(commit *c);
 
 /* Refuses with o->error for a reason that lies in the state or the clock, not in

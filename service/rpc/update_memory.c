@@ -9,6 +9,7 @@
 
 #include "record/record.h"
 #include "rpc/commit.h"
+#include "rpc/filtered.h"
 #include "rpc/methods.h"
 
 typedef struct update {
@@ -81,7 +82,8 @@ static void put(update *u) {
     commit_refuse(u->commit);
     return;
   }
-  if (!wire_merge_memory(&u->old, q, o->call.now_us, o->arena, &u->put, &o->error)) {
+  if (!wire_merge_memory(&u->old, q, o->call.now_us, o->arena, &u->put, &o->error) ||
+      !filtered_store(o, &u->put)) {
     commit_refuse(u->commit);
     return;
   }

@@ -144,6 +144,8 @@ typedef struct wire_delete {
   size_t id_count;
   const mneme_bytes *keys;
   size_t key_count;
+  mneme_bytes filter; /* instead of ids and keys */
+  mneme_bytes resume_token;
   bool dry_run;
 } wire_delete;
 
@@ -256,7 +258,8 @@ const wire_message *wire_get_reply(arena *a, const wire_memories *m, const mneme
 const wire_message *wire_list_reply(arena *a, const wire_memories *m, const char *token);
 const wire_message *wire_update_reply(arena *a, const mneme_written *w, mneme_bytes session);
 const wire_message *wire_delete_reply(arena *a, const mneme_written *w, mneme_bytes session,
-                                      const mneme_bytes *ids, size_t id_count);
+                                      const mneme_bytes *ids, size_t id_count,
+                                      const char *resume_token);
 const wire_message *wire_replace_reply(arena *a, const mneme_written *w, mneme_bytes session);
 const wire_message *wire_pop_reply(arena *a, const mneme_written *w, const wire_memories *m,
                                    mneme_bytes session);

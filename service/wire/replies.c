@@ -328,7 +328,8 @@ const wire_message *wire_update_reply(arena *a, const mneme_written *w, mneme_by
 }
 
 const wire_message *wire_delete_reply(arena *a, const mneme_written *w, mneme_bytes session,
-                                      const mneme_bytes *ids, size_t id_count) {
+                                      const mneme_bytes *ids, size_t id_count,
+                                      const char *resume_token) {
   Mneme__V1__DeleteMemoriesResponse *r =
       message_new(a, &mneme__v1__delete_memories_response__descriptor);
   if (r == NULL)
@@ -336,6 +337,7 @@ const wire_message *wire_delete_reply(arena *a, const mneme_written *w, mneme_by
   r->deleted_count = w->removed_count;
   r->ids = strings(a, ids, id_count);
   r->n_ids = id_count;
+  r->resume_token = (char *)resume_token;
   r->session = session_ref(a, &w->header, session);
   r->deduplicated = w->deduplicated;
   return r->session != NULL && r->ids != NULL ? seal(r) : NULL;

@@ -518,6 +518,27 @@ bool wire_read_update(const uint8_t *data, size_t size, arena *a, wire_update *r
   return !ret->has_patch || read_metadata(m->metadata_patch, "metadata_patch", a, &ret->patch, e);
 }
 
+/* What goes is named, or matches. */
+static bool check_delete(const Mneme__V1__DeleteMemoriesRequest *m, arena *a, error *e) {
+  if (*m->resume_token != '\0' && (*m->filter == '\0' || m->dry_run))
+    return error_invalid(e, a, "CONFLICTING_FIELDS", "resume_token",
+                         "resume_token: goes on with a filter, and not with a dry_run");
+  if (m->dry_run && *m->request_id != '\0')
+    return error_invalid(e, a, "CONFLICTING_FIELDS", "request_id",
+                         "request_id: not together with dry_run, which writes nothing");
+  if (*m->filter == '\0' && m->n_ids + m->n_keys == 0)
+    return error_invalid(e, a, "REQUIRED", "ids", "ids: give ids, keys or a filter");
+  if (*m->filter == '\0')
+    return check_names(m->n_ids, m->n_keys, a, e);
+  if (m->n_ids + m->n_keys > 0)
+    return error_invalid(e, a, "CONFLICTING_FIELDS", "filter",
+                         "filter: not together with ids or keys: IN names several");
+  if (*m->request_id != '\0')
+    return error_invalid(e, a, "CONFLICTING_FIELDS", "request_id",
+                         "request_id: not together with a filter: repeating that is harmless");
+  return true;
+}
+
 bool wire_read_delete(const uint8_t *data, size_t size, arena *a, wire_delete *ret, error *e) {
   const Mneme__V1__DeleteMemoriesRequest *m =
       unpack(&mneme__v1__delete_memories_request__descriptor, data, size, a, e);
@@ -527,16 +548,14 @@ bool wire_read_delete(const uint8_t *data, size_t size, arena *a, wire_delete *r
                   e) ||
       !read_expected(m->_expected_revision_case != 0, m->expected_revision, "expected_revision",
                      a, &ret->scope.expected_revision, e) ||
-      !check_names(m->n_ids, m->n_keys, a, e) ||
-      !read_names(m->ids, m->n_ids, "ids", a, &ret->ids, e) ||
+      !check_delete(m, a, e) || !read_names(m->ids, m->n_ids, "ids", a, &ret->ids, e) ||
       !read_names(m->keys, m->n_keys, "keys", a, &ret->keys, e))
     return false;
   ret->id_count = m->n_ids;
   ret->key_count = m->n_keys;
+  ret->filter = wire_text(m->filter);
+  ret->resume_token = wire_text(m->resume_token);
   ret->dry_run = m->dry_run;
-  if (ret->dry_run && ret->scope.request_id.size > 0)
-    return error_invalid(e, a, "CONFLICTING_FIELDS", "request_id",
-                         "request_id: not together with dry_run, which writes nothing");
   return true;
 }
 

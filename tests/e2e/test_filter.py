@@ -316,7 +316,7 @@ def of_digits(count):
     return "metadata.a = 0." + "5" + "0" * (count - 3)
 
 
-@pytest.mark.parametrize("method", ["ListMemories"])
+@pytest.mark.parametrize("method", ["ListMemories", "DeleteMemories"])
 @pytest.mark.parametrize(
     "name, number, make",
     [
@@ -356,6 +356,7 @@ def test_limit_of_a_duration(client, name, number):
     [
         limit("ListMemoriesRequest.filter", 65536),
         limit("ListSessionsRequest.filter", 65536),
+        limit("DeleteMemoriesRequest.filter", 65536),
     ],
 )
 def test_bytes_of_a_filter_with_in(client, name, number):

@@ -181,8 +181,6 @@ def test_the_walk_sees_what_the_contract_says():
         ("CreateSession", "policy.language"),
         ("UpdateSession", "policy.cleanup_interval"),
         ("UpdateMemory", "memory.embed"),
-        ("DeleteMemories", "filter"),
-        ("DeleteMemories", "resume_token"),
         ("GetMemories", "view"),
         ("ReplaceMemories", "memories[0].embeddings"),
     ):

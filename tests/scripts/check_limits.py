@@ -33,6 +33,7 @@ SPAN = (
 )
 PAGE = ("service/wire/messages.h", "#define WIRE_PAGE_MAX 1000")
 FILTER = "service/filter/filter.h"
+PURGE = "service/rpc/purge.h"
 NAMES = ("service/wire/requests.c", "#define NAMES_MAX 1000")
 INT32 = 2147483647
 CENTURY_S = 3153600000
@@ -67,6 +68,11 @@ IN_CODE = {
     ("filter.path", 16): (
         "backends/sdk/mneme/filter.h",
         "#define MNEME_FILTER_PATH_MAX 16",
+    ),
+    ("DeleteMemories.removed", 10000): (PURGE, "#define PURGE_CALL_MAX 10000"),
+    ("DeleteMemories.examined", 100000): (
+        PURGE,
+        "#define PURGE_EXAMINED_MAX 100000",
     ),
     ("request.size", 4 << 20): (
         "service/config/setting.c",

@@ -337,9 +337,10 @@ static void writes_answer_references_and_the_session(void **state) {
   const mneme_bytes ids[] = {TEXT("one")};
   Mneme__V1__DeleteMemoriesResponse *deleted =
       parse(&mneme__v1__delete_memories_response__descriptor,
-            wire_delete_reply(&shared, &w, session, ids, 1));
+            wire_delete_reply(&shared, &w, session, ids, 1, "t"));
   assert_int_equal(deleted->deleted_count, 6);
   assert_string_equal(deleted->ids[0], "one");
+  assert_string_equal(deleted->resume_token, "t");
   is_session(deleted->session);
   assert_true(deleted->deduplicated);
 
@@ -395,7 +396,7 @@ static void a_session_that_is_not_there_is_an_empty_reference(void **state) {
   mneme_written w = {.removed_count = 0};
   Mneme__V1__DeleteMemoriesResponse *back =
       parse(&mneme__v1__delete_memories_response__descriptor,
-            wire_delete_reply(&shared, &w, TEXT("a/b"), NULL, 0));
+            wire_delete_reply(&shared, &w, TEXT("a/b"), NULL, 0, ""));
   assert_non_null(back->session);
   assert_string_equal(back->session->session, "");
   assert_string_equal(back->session->uid, "");
