@@ -23,7 +23,7 @@ static const method table[] = {
     {SERVICE_PATH "UpdateSession", TRANSPORT_UNARY, rpc_update_session},
     {SERVICE_PATH "ClearSession", TRANSPORT_UNARY, rpc_clear_session},
     {SERVICE_PATH "DeleteSession", TRANSPORT_UNARY, rpc_delete_session},
-    {SERVICE_PATH "DeleteSessions", TRANSPORT_UNARY, NULL},
+    {SERVICE_PATH "DeleteSessions", TRANSPORT_UNARY_LONG, rpc_delete_sessions},
     {SERVICE_PATH "AppendMemories", TRANSPORT_UNARY, rpc_append_memories},
     {SERVICE_PATH "GetMemories", TRANSPORT_UNARY, rpc_get_memories},
     {SERVICE_PATH "ListMemories", TRANSPORT_UNARY, rpc_list_memories},

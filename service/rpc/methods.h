@@ -10,6 +10,7 @@ void rpc_list_sessions(op *o, const uint8_t *data, size_t size);
 void rpc_update_session(op *o, const uint8_t *data, size_t size);
 void rpc_clear_session(op *o, const uint8_t *data, size_t size);
 void rpc_delete_session(op *o, const uint8_t *data, size_t size);
+void rpc_delete_sessions(op *o, const uint8_t *data, size_t size);
 void rpc_append_memories(op *o, const uint8_t *data, size_t size);
 void rpc_get_memories(op *o, const uint8_t *data, size_t size);
 void rpc_list_memories(op *o, const uint8_t *data, size_t size);

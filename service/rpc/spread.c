@@ -40,7 +40,6 @@ static void advance(spread *s) {
 void spread_start(spread *s) {
   s->first = s->at;
   s->probing = s->probe_first && !s->allow_partial;
-  s->down_count = 0;
   advance(s);
 }
 

@@ -23,7 +23,7 @@ struct spread {
   void (*ask)(spread *s);   /* asks op->route.backend, on a worker; then spread_next */
   void (*end)(spread *s);   /* all have answered but those in `down` */
   void *state;              /* of the method */
-  const char *down[REGISTRY_BACKENDS_MAX]; /* only with allow_partial, by the end */
+  const char *down[REGISTRY_BACKENDS_MAX]; /* at the end only with allow_partial */
   size_t down_count;
   /* Its own. */
   bool probing;

@@ -8,6 +8,7 @@
 #include "google/protobuf/struct.pb-c.h"
 #include "google/rpc/error_details.pb-c.h"
 #include "google/rpc/status.pb-c.h"
+#include "mneme/v1/delete_sessions.pb-c.h"
 #include "mneme/v1/memory_backend.pb-c.h"
 #include "mneme/v1/types.pb-c.h"
 #include "wire/messages.h"
@@ -29,6 +30,20 @@ static inline mneme_bytes wire_text(const char *s) {
 static inline char *wire_string(arena *a, mneme_bytes b) {
   return b.size == 0 ? (char *)protobuf_c_empty_string : arena_copy(a, b.data, b.size);
 }
+
+/* requests.c. Checks and unpacks; NULL = e is set. What has passed the check can
+ * fail to unpack only for want of memory. */
+void *wire_unpack(const ProtobufCMessageDescriptor *d, const uint8_t *data, size_t size,
+                  arena *a, error *e);
+bool wire_namespace_in(const char *text, arena *a, mneme_bytes *ret_ns, error *e);
+/* Where a request is about one session or about all that begin alike. */
+bool wire_check_one_scope(const char *session, const char *prefix, arena *a, error *e);
+/* replies.c. In the arena, initialised; NULL = no memory, here and below. */
+void *wire_message_new(arena *a, const ProtobufCMessageDescriptor *d);
+/* Copies, each ending in NUL. */
+char **wire_strings(arena *a, const mneme_bytes *from, size_t count);
+/* Of names that live as long as the reply. */
+char **wire_plain_strings(arena *a, const char *const *from, size_t count);
 
 /* value.c: metadata. Canonical: of equal keys the last, sorted by bytes, null
  * where a value is missing. In place; the arrays shrink. */

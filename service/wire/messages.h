@@ -168,6 +168,15 @@ typedef struct wire_get_stats {
   bool allow_partial;
 } wire_get_stats;
 
+typedef struct wire_delete_sessions {
+  mneme_bytes ns;
+  mneme_bytes prefix;
+  mneme_bytes filter;
+  bool dry_run;
+  mneme_bytes resume_token;
+  bool allow_partial;
+} wire_delete_sessions;
+
 #define WIRE_REQUEST(name, type) \
   bool wire_read_##name(const uint8_t *data, size_t size, arena *a, type *ret_request, error *e);
 WIRE_REQUEST(create_session, wire_create_session)
@@ -176,6 +185,7 @@ WIRE_REQUEST(list_sessions, wire_list_sessions)
 WIRE_REQUEST(update_session, wire_update_session)
 WIRE_REQUEST(clear_session, wire_scope)
 WIRE_REQUEST(delete_session, wire_scope)
+WIRE_REQUEST(delete_sessions, wire_delete_sessions)
 WIRE_REQUEST(append, wire_append)
 WIRE_REQUEST(ingest, wire_append)
 WIRE_REQUEST(get, wire_get)
@@ -228,6 +238,16 @@ const wire_message *wire_update_session_reply(arena *a, const mneme_written *w,
 const wire_message *wire_clear_session_reply(arena *a, const mneme_written *w,
                                              mneme_bytes session);
 const wire_message *wire_delete_session_reply(arena *a, const mneme_written *w);
+/* What a removal in pieces answers. */
+typedef struct wire_removed {
+  int64_t count;
+  const mneme_bytes *sessions; /* of a dry run: the first of them */
+  size_t listed;
+  const char *resume_token; /* "" = all is done */
+  const char *const *unavailable;
+  size_t unavailable_count;
+} wire_removed;
+const wire_message *wire_delete_sessions_reply(arena *a, const wire_removed *r);
 const wire_message *wire_append_reply(arena *a, const mneme_written *w, mneme_bytes session);
 /* One of reply (of wire_append_reply) and e. */
 const wire_message *wire_ingest_reply(arena *a, int64_t index, const wire_message *reply,

@@ -27,8 +27,7 @@ static const wire_message *seal(void *m) {
   return m;
 }
 
-/* A message of that type in the arena, initialised. */
-static void *message_new(arena *a, const ProtobufCMessageDescriptor *d) {
+void *wire_message_new(arena *a, const ProtobufCMessageDescriptor *d) {
   ProtobufCMessage *m = arena_alloc(a, d->sizeof_message);
   if (m != NULL)
     protobuf_c_message_init(d, m);
@@ -63,7 +62,7 @@ static char *uid_text(arena *a, const mneme_uid *uid) {
 /* NULL = no memory. A zero header stands for a session that does not exist. */
 static Mneme__V1__SessionRef *session_ref(arena *a, const mneme_header *h, mneme_bytes session) {
   static const mneme_uid none;
-  Mneme__V1__SessionRef *ref = message_new(a, &mneme__v1__session_ref__descriptor);
+  Mneme__V1__SessionRef *ref = wire_message_new(a, &mneme__v1__session_ref__descriptor);
   if (ref == NULL || memcmp(&h->uid, &none, sizeof none) == 0)
     return ref;
   ref->session = wire_string(a, session);
@@ -97,7 +96,7 @@ static Mneme__V1__MemoryRef **memory_refs(arena *a, const mneme_ref *refs, size_
   return pointers;
 }
 
-static char **strings(arena *a, const mneme_bytes *from, size_t count) {
+char **wire_strings(arena *a, const mneme_bytes *from, size_t count) {
   char **out = arena_calloc(a, count + 1, sizeof *out);
   for (size_t i = 0; out != NULL && i < count; i++) {
     out[i] = wire_string(a, from[i]);
@@ -124,7 +123,7 @@ static bool fill_times(pb_memory *m, const mneme_record *r, arena *a) {
 }
 
 static pb_memory *memory_out(arena *a, const mneme_record *r, char *session) {
-  pb_memory *m = message_new(a, &mneme__v1__memory__descriptor);
+  pb_memory *m = wire_message_new(a, &mneme__v1__memory__descriptor);
   if (m == NULL)
     return NULL;
   m->id = wire_string(a, r->id);
@@ -196,16 +195,16 @@ const wire_message *wire_get_reply(arena *a, const wire_memories *m, const mneme
                                    size_t missing_key_count, const mneme_bytes *not_returned,
                                    size_t not_returned_count) {
   Mneme__V1__GetMemoriesResponse *r =
-      message_new(a, &mneme__v1__get_memories_response__descriptor);
+      wire_message_new(a, &mneme__v1__get_memories_response__descriptor);
   if (r == NULL)
     return NULL;
   r->memories = (pb_memory **)m->items;
   r->n_memories = m->count;
-  r->missing_ids = strings(a, missing_ids, missing_id_count);
+  r->missing_ids = wire_strings(a, missing_ids, missing_id_count);
   r->n_missing_ids = missing_id_count;
-  r->missing_keys = strings(a, missing_keys, missing_key_count);
+  r->missing_keys = wire_strings(a, missing_keys, missing_key_count);
   r->n_missing_keys = missing_key_count;
-  r->not_returned = strings(a, not_returned, not_returned_count);
+  r->not_returned = wire_strings(a, not_returned, not_returned_count);
   r->n_not_returned = not_returned_count;
   return r->missing_ids != NULL && r->missing_keys != NULL && r->not_returned != NULL ? seal(r)
                                                                                       : NULL;
@@ -213,7 +212,7 @@ const wire_message *wire_get_reply(arena *a, const wire_memories *m, const mneme
 
 const wire_message *wire_list_reply(arena *a, const wire_memories *m, const char *token) {
   Mneme__V1__ListMemoriesResponse *r =
-      message_new(a, &mneme__v1__list_memories_response__descriptor);
+      wire_message_new(a, &mneme__v1__list_memories_response__descriptor);
   if (r == NULL)
     return NULL;
   r->memories = (pb_memory **)m->items;
@@ -260,7 +259,7 @@ static uint8_t *encode_append(uint8_t *end, const mneme_written *w, mneme_bytes 
  * stand in the answer of an ingest too. */
 const wire_message *wire_append_reply(arena *a, const mneme_written *w, mneme_bytes session) {
   Mneme__V1__AppendMemoriesResponse *r =
-      message_new(a, &mneme__v1__append_memories_response__descriptor);
+      wire_message_new(a, &mneme__v1__append_memories_response__descriptor);
   size_t room = 7 * ENCODE_NUMBER_MAX + 3 * ENCODE_PREFIX_MAX + UUID_TEXT_SIZE + session.size;
   for (size_t i = 0; i < w->ref_count; i++)
     room += 3 * ENCODE_NUMBER_MAX + 2 * ENCODE_PREFIX_MAX + w->refs[i].id.size;
@@ -274,7 +273,7 @@ const wire_message *wire_append_reply(arena *a, const mneme_written *w, mneme_by
 }
 
 static Mneme__V1__ItemError *item_error(arena *a, const error *e) {
-  Mneme__V1__ItemError *out = message_new(a, &mneme__v1__item_error__descriptor);
+  Mneme__V1__ItemError *out = wire_message_new(a, &mneme__v1__item_error__descriptor);
   size_t n = (size_t)e->metadata_count;
   Mneme__V1__ItemError__MetadataEntry *entries = arena_calloc(a, n + 1, sizeof *entries);
   Mneme__V1__ItemError__MetadataEntry **pointers = arena_calloc(a, n + 1, sizeof *pointers);
@@ -300,7 +299,7 @@ static Mneme__V1__ItemError *item_error(arena *a, const error *e) {
 const wire_message *wire_ingest_reply(arena *a, int64_t index, const wire_message *reply,
                                       const error *e) {
   Mneme__V1__IngestMemoriesResponse *r =
-      message_new(a, &mneme__v1__ingest_memories_response__descriptor);
+      wire_message_new(a, &mneme__v1__ingest_memories_response__descriptor);
   if (r == NULL)
     return NULL;
   r->index = index;
@@ -316,7 +315,7 @@ const wire_message *wire_ingest_reply(arena *a, int64_t index, const wire_messag
 
 const wire_message *wire_update_reply(arena *a, const mneme_written *w, mneme_bytes session) {
   Mneme__V1__UpdateMemoryResponse *r =
-      message_new(a, &mneme__v1__update_memory_response__descriptor);
+      wire_message_new(a, &mneme__v1__update_memory_response__descriptor);
   Mneme__V1__MemoryRef *ref = arena_alloc(a, sizeof *ref);
   if (r == NULL || ref == NULL || w->ref_count != 1 || !fill_ref(ref, &w->refs[0], a))
     return NULL;
@@ -331,11 +330,11 @@ const wire_message *wire_delete_reply(arena *a, const mneme_written *w, mneme_by
                                       const mneme_bytes *ids, size_t id_count,
                                       const char *resume_token) {
   Mneme__V1__DeleteMemoriesResponse *r =
-      message_new(a, &mneme__v1__delete_memories_response__descriptor);
+      wire_message_new(a, &mneme__v1__delete_memories_response__descriptor);
   if (r == NULL)
     return NULL;
   r->deleted_count = w->removed_count;
-  r->ids = strings(a, ids, id_count);
+  r->ids = wire_strings(a, ids, id_count);
   r->n_ids = id_count;
   r->resume_token = (char *)resume_token;
   r->session = session_ref(a, &w->header, session);
@@ -345,7 +344,7 @@ const wire_message *wire_delete_reply(arena *a, const mneme_written *w, mneme_by
 
 const wire_message *wire_replace_reply(arena *a, const mneme_written *w, mneme_bytes session) {
   Mneme__V1__ReplaceMemoriesResponse *r =
-      message_new(a, &mneme__v1__replace_memories_response__descriptor);
+      wire_message_new(a, &mneme__v1__replace_memories_response__descriptor);
   if (r == NULL)
     return NULL;
   r->memories = memory_refs(a, w->refs, w->ref_count);
@@ -360,7 +359,7 @@ const wire_message *wire_replace_reply(arena *a, const mneme_written *w, mneme_b
 const wire_message *wire_pop_reply(arena *a, const mneme_written *w, const wire_memories *m,
                                    mneme_bytes session) {
   Mneme__V1__PopMemoriesResponse *r =
-      message_new(a, &mneme__v1__pop_memories_response__descriptor);
+      wire_message_new(a, &mneme__v1__pop_memories_response__descriptor);
   if (r == NULL)
     return NULL;
   r->memories = (pb_memory **)m->items;
@@ -428,7 +427,7 @@ static Mneme__V1__Session *session_out(arena *a, const mneme_header *h, const ch
 const wire_message *wire_create_session_reply(arena *a, const mneme_written *w,
                                               mneme_bytes session) {
   Mneme__V1__CreateSessionResponse *r =
-      message_new(a, &mneme__v1__create_session_response__descriptor);
+      wire_message_new(a, &mneme__v1__create_session_response__descriptor);
   if (r == NULL)
     return NULL;
   r->session = session_ref(a, &w->header, session);
@@ -439,7 +438,7 @@ const wire_message *wire_create_session_reply(arena *a, const mneme_written *w,
 const wire_message *wire_get_session_reply(arena *a, const mneme_header *h, const char *backend,
                                            const policy *rule, error *e) {
   Mneme__V1__GetSessionResponse *r =
-      message_new(a, &mneme__v1__get_session_response__descriptor);
+      wire_message_new(a, &mneme__v1__get_session_response__descriptor);
   if (r == NULL) {
     error_no_memory(e);
     return NULL;
@@ -471,7 +470,7 @@ size_t wire_session_list_add(wire_session_list *l, arena *a, const mneme_header 
   return protobuf_c_message_get_packed_size(&s->base) + ITEM_OVERHEAD;
 }
 
-static char **plain_strings(arena *a, const char *const *from, size_t count) {
+char **wire_plain_strings(arena *a, const char *const *from, size_t count) {
   char **out = arena_calloc(a, count + 1, sizeof *out);
   for (size_t i = 0; out != NULL && i < count; i++)
     out[i] = (char *)from[i];
@@ -481,13 +480,13 @@ static char **plain_strings(arena *a, const char *const *from, size_t count) {
 const wire_message *wire_list_sessions_reply(wire_session_list *l, arena *a, const char *token,
                                              const char *const *unavailable, size_t count) {
   Mneme__V1__ListSessionsResponse *r =
-      message_new(a, &mneme__v1__list_sessions_response__descriptor);
+      wire_message_new(a, &mneme__v1__list_sessions_response__descriptor);
   if (r == NULL)
     return NULL;
   r->sessions = l->items;
   r->n_sessions = l->count;
   r->next_page_token = (char *)token;
-  r->unavailable_backends = plain_strings(a, unavailable, count);
+  r->unavailable_backends = wire_plain_strings(a, unavailable, count);
   r->n_unavailable_backends = count;
   return r->unavailable_backends != NULL ? seal(r) : NULL;
 }
@@ -495,7 +494,7 @@ const wire_message *wire_list_sessions_reply(wire_session_list *l, arena *a, con
 const wire_message *wire_update_session_reply(arena *a, const mneme_written *w,
                                               mneme_bytes session) {
   Mneme__V1__UpdateSessionResponse *r =
-      message_new(a, &mneme__v1__update_session_response__descriptor);
+      wire_message_new(a, &mneme__v1__update_session_response__descriptor);
   if (r == NULL)
     return NULL;
   r->session = session_ref(a, &w->header, session);
@@ -506,7 +505,7 @@ const wire_message *wire_update_session_reply(arena *a, const mneme_written *w,
 const wire_message *wire_clear_session_reply(arena *a, const mneme_written *w,
                                              mneme_bytes session) {
   Mneme__V1__ClearSessionResponse *r =
-      message_new(a, &mneme__v1__clear_session_response__descriptor);
+      wire_message_new(a, &mneme__v1__clear_session_response__descriptor);
   if (r == NULL)
     return NULL;
   r->session = session_ref(a, &w->header, session);
@@ -517,7 +516,7 @@ const wire_message *wire_clear_session_reply(arena *a, const mneme_written *w,
 
 const wire_message *wire_delete_session_reply(arena *a, const mneme_written *w) {
   Mneme__V1__DeleteSessionResponse *r =
-      message_new(a, &mneme__v1__delete_session_response__descriptor);
+      wire_message_new(a, &mneme__v1__delete_session_response__descriptor);
   if (r == NULL)
     return NULL;
   r->existed = w->existed;
@@ -530,14 +529,14 @@ const wire_message *wire_delete_session_reply(arena *a, const mneme_written *w) 
 
 const wire_message *wire_get_stats_reply(arena *a, const mneme_stats *s,
                                          const char *const *unavailable, size_t count) {
-  Mneme__V1__GetStatsResponse *r = message_new(a, &mneme__v1__get_stats_response__descriptor);
+  Mneme__V1__GetStatsResponse *r = wire_message_new(a, &mneme__v1__get_stats_response__descriptor);
   if (r == NULL)
     return NULL;
   r->session_count = s->session_count;
   r->memory_count = s->memory_count;
   r->token_count = s->token_count;
   r->byte_count = s->byte_count;
-  r->unavailable_backends = plain_strings(a, unavailable, count);
+  r->unavailable_backends = wire_plain_strings(a, unavailable, count);
   r->n_unavailable_backends = count;
   return r->unavailable_backends != NULL ? seal(r) : NULL;
 }
@@ -553,7 +552,7 @@ static const struct {
 #define CAPABILITIES (sizeof capabilities / sizeof *capabilities)
 
 static Mneme__V1__Backend *backend_out(arena *a, const wire_backend *from) {
-  Mneme__V1__Backend *b = message_new(a, &mneme__v1__backend__descriptor);
+  Mneme__V1__Backend *b = wire_message_new(a, &mneme__v1__backend__descriptor);
   char **names = arena_calloc(a, CAPABILITIES, sizeof *names);
   if (b == NULL || names == NULL)
     return NULL;
@@ -575,7 +574,7 @@ static Mneme__V1__Backend *backend_out(arena *a, const wire_backend *from) {
 const wire_message *wire_list_backends_reply(arena *a, const wire_backend *backends,
                                              size_t count) {
   Mneme__V1__ListBackendsResponse *r =
-      message_new(a, &mneme__v1__list_backends_response__descriptor);
+      wire_message_new(a, &mneme__v1__list_backends_response__descriptor);
   Mneme__V1__Backend **items = arena_calloc(a, count + 1, sizeof *items);
   if (r == NULL || items == NULL)
     return NULL;

@@ -16,6 +16,7 @@ void wire_init(void) {
       &mneme__v1__update_session_request__descriptor,
       &mneme__v1__clear_session_request__descriptor,
       &mneme__v1__delete_session_request__descriptor,
+      &mneme__v1__delete_sessions_request__descriptor,
       &mneme__v1__ingest_memories_request__descriptor,
       &mneme__v1__get_memories_request__descriptor,
       &mneme__v1__list_memories_request__descriptor,
@@ -31,9 +32,8 @@ void wire_init(void) {
 
 /* --- Shared pieces ------------------------------------------------------- */
 
-/* What has passed the check can fail to unpack only for want of memory. */
-static void *unpack(const ProtobufCMessageDescriptor *d, const uint8_t *data, size_t size,
-                    arena *a, error *e) {
+void *wire_unpack(const ProtobufCMessageDescriptor *d, const uint8_t *data, size_t size,
+                  arena *a, error *e) {
   static const uint8_t none[1];
   if (!check_message(d, data, size, a, e))
     return NULL;
@@ -44,7 +44,7 @@ static void *unpack(const ProtobufCMessageDescriptor *d, const uint8_t *data, si
   return m;
 }
 
-static bool read_namespace(const char *text, arena *a, mneme_bytes *ret, error *e) {
+bool wire_namespace_in(const char *text, arena *a, mneme_bytes *ret, error *e) {
   *ret = wire_text(*text != '\0' ? text : NAMESPACE_DEFAULT);
   if (strchr(text, '/') != NULL)
     return error_invalid(e, a, "INVALID_VALUE", "namespace",
@@ -65,11 +65,10 @@ static bool read_scope(const char *ns, const char *session, absent rule, const c
                          "session: required here: name the session");
   if (*session == '\0' && rule == SESSION_BY_DEFAULT)
     ret->session = wire_text(SESSION_DEFAULT);
-  return read_namespace(ns, a, &ret->ns, e);
+  return wire_namespace_in(ns, a, &ret->ns, e);
 }
 
-/* Where a request is about one session or about all that begin alike. */
-static bool check_one_scope(const char *session, const char *prefix, arena *a, error *e) {
+bool wire_check_one_scope(const char *session, const char *prefix, arena *a, error *e) {
   if (*session != '\0' && *prefix != '\0')
     return error_invalid(e, a, "CONFLICTING_FIELDS", "session_prefix",
                          "session_prefix: not together with session: give one of the two");
@@ -197,7 +196,7 @@ static bool read_policy(const pb_policy *p, arena *a, wire_settings *ret, error 
 bool wire_read_create_session(const uint8_t *data, size_t size, arena *a,
                               wire_create_session *ret, error *e) {
   const Mneme__V1__CreateSessionRequest *m =
-      unpack(&mneme__v1__create_session_request__descriptor, data, size, a, e);
+      wire_unpack(&mneme__v1__create_session_request__descriptor, data, size, a, e);
   memset(ret, 0, sizeof *ret);
   if (m == NULL ||
       !read_scope(m->namespace_, m->session, SESSION_OPTIONAL, m->request_id, a, &ret->scope, e) ||
@@ -211,16 +210,16 @@ bool wire_read_create_session(const uint8_t *data, size_t size, arena *a,
 
 bool wire_read_get_session(const uint8_t *data, size_t size, arena *a, wire_scope *ret, error *e) {
   const Mneme__V1__GetSessionRequest *m =
-      unpack(&mneme__v1__get_session_request__descriptor, data, size, a, e);
+      wire_unpack(&mneme__v1__get_session_request__descriptor, data, size, a, e);
   return m != NULL && read_scope(m->namespace_, m->session, SESSION_BY_DEFAULT, "", a, ret, e);
 }
 
 bool wire_read_list_sessions(const uint8_t *data, size_t size, arena *a, wire_list_sessions *ret,
                              error *e) {
   const Mneme__V1__ListSessionsRequest *m =
-      unpack(&mneme__v1__list_sessions_request__descriptor, data, size, a, e);
+      wire_unpack(&mneme__v1__list_sessions_request__descriptor, data, size, a, e);
   memset(ret, 0, sizeof *ret);
-  if (m == NULL || !read_namespace(m->namespace_, a, &ret->ns, e) ||
+  if (m == NULL || !wire_namespace_in(m->namespace_, a, &ret->ns, e) ||
       !READ_LABELS(m, a, &ret->labels, &ret->label_count, e) ||
       !read_page_size(m->page_size, a, &ret->page_size, e))
     return false;
@@ -269,7 +268,7 @@ static bool read_session_mask(const Mneme__V1__UpdateSessionRequest *m, arena *a
 bool wire_read_update_session(const uint8_t *data, size_t size, arena *a,
                               wire_update_session *ret, error *e) {
   const Mneme__V1__UpdateSessionRequest *m =
-      unpack(&mneme__v1__update_session_request__descriptor, data, size, a, e);
+      wire_unpack(&mneme__v1__update_session_request__descriptor, data, size, a, e);
   memset(ret, 0, sizeof *ret);
   ret->expected_settings_revision = -1;
   if (m == NULL ||
@@ -300,7 +299,7 @@ bool wire_read_update_session(const uint8_t *data, size_t size, arena *a,
 bool wire_read_clear_session(const uint8_t *data, size_t size, arena *a, wire_scope *ret,
                              error *e) {
   const Mneme__V1__ClearSessionRequest *m =
-      unpack(&mneme__v1__clear_session_request__descriptor, data, size, a, e);
+      wire_unpack(&mneme__v1__clear_session_request__descriptor, data, size, a, e);
   return m != NULL &&
          read_scope(m->namespace_, m->session, SESSION_REQUIRED, m->request_id, a, ret, e) &&
          read_expected(m->_expected_revision_case != 0, m->expected_revision,
@@ -310,7 +309,7 @@ bool wire_read_clear_session(const uint8_t *data, size_t size, arena *a, wire_sc
 bool wire_read_delete_session(const uint8_t *data, size_t size, arena *a, wire_scope *ret,
                               error *e) {
   const Mneme__V1__DeleteSessionRequest *m =
-      unpack(&mneme__v1__delete_session_request__descriptor, data, size, a, e);
+      wire_unpack(&mneme__v1__delete_session_request__descriptor, data, size, a, e);
   return m != NULL &&
          read_scope(m->namespace_, m->session, SESSION_REQUIRED, m->request_id, a, ret, e) &&
          read_expected(m->_expected_revision_case != 0, m->expected_revision,
@@ -344,7 +343,7 @@ static bool read_append(const Mneme__V1__AppendMemoriesRequest *m, arena *a, wir
 
 bool wire_read_append(const uint8_t *data, size_t size, arena *a, wire_append *ret, error *e) {
   const Mneme__V1__AppendMemoriesRequest *m =
-      unpack(&mneme__v1__append_memories_request__descriptor, data, size, a, e);
+      wire_unpack(&mneme__v1__append_memories_request__descriptor, data, size, a, e);
   return m != NULL && read_append(m, a, ret, e);
 }
 
@@ -363,7 +362,7 @@ static bool strip_append(error *e) {
 
 bool wire_read_ingest(const uint8_t *data, size_t size, arena *a, wire_append *ret, error *e) {
   const Mneme__V1__IngestMemoriesRequest *m =
-      unpack(&mneme__v1__ingest_memories_request__descriptor, data, size, a, e);
+      wire_unpack(&mneme__v1__ingest_memories_request__descriptor, data, size, a, e);
   if (m == NULL)
     return strip_append(e);
   if (m->append == NULL)
@@ -373,7 +372,7 @@ bool wire_read_ingest(const uint8_t *data, size_t size, arena *a, wire_append *r
 
 bool wire_read_get(const uint8_t *data, size_t size, arena *a, wire_get *ret, error *e) {
   const Mneme__V1__GetMemoriesRequest *m =
-      unpack(&mneme__v1__get_memories_request__descriptor, data, size, a, e);
+      wire_unpack(&mneme__v1__get_memories_request__descriptor, data, size, a, e);
   memset(ret, 0, sizeof *ret);
   if (m == NULL ||
       !read_scope(m->namespace_, m->session, SESSION_BY_DEFAULT, "", a, &ret->scope, e) ||
@@ -416,7 +415,7 @@ static bool read_list_limits(const Mneme__V1__ListMemoriesRequest *m, arena *a, 
 
 bool wire_read_list(const uint8_t *data, size_t size, arena *a, wire_list *ret, error *e) {
   const Mneme__V1__ListMemoriesRequest *m =
-      unpack(&mneme__v1__list_memories_request__descriptor, data, size, a, e);
+      wire_unpack(&mneme__v1__list_memories_request__descriptor, data, size, a, e);
   memset(ret, 0, sizeof *ret);
   if (m == NULL ||
       !read_scope(m->namespace_, m->session, SESSION_BY_DEFAULT, "", a, &ret->scope, e) ||
@@ -493,7 +492,7 @@ static bool read_update_memory(const Mneme__V1__UpdateMemoryRequest *m, arena *a
 
 bool wire_read_update(const uint8_t *data, size_t size, arena *a, wire_update *ret, error *e) {
   const Mneme__V1__UpdateMemoryRequest *m =
-      unpack(&mneme__v1__update_memory_request__descriptor, data, size, a, e);
+      wire_unpack(&mneme__v1__update_memory_request__descriptor, data, size, a, e);
   memset(ret, 0, sizeof *ret);
   if (m == NULL ||
       !read_scope(m->namespace_, m->session, SESSION_BY_DEFAULT, m->request_id, a, &ret->scope,
@@ -541,7 +540,7 @@ static bool check_delete(const Mneme__V1__DeleteMemoriesRequest *m, arena *a, er
 
 bool wire_read_delete(const uint8_t *data, size_t size, arena *a, wire_delete *ret, error *e) {
   const Mneme__V1__DeleteMemoriesRequest *m =
-      unpack(&mneme__v1__delete_memories_request__descriptor, data, size, a, e);
+      wire_unpack(&mneme__v1__delete_memories_request__descriptor, data, size, a, e);
   memset(ret, 0, sizeof *ret);
   if (m == NULL ||
       !read_scope(m->namespace_, m->session, SESSION_BY_DEFAULT, m->request_id, a, &ret->scope,
@@ -561,7 +560,7 @@ bool wire_read_delete(const uint8_t *data, size_t size, arena *a, wire_delete *r
 
 bool wire_read_replace(const uint8_t *data, size_t size, arena *a, wire_replace *ret, error *e) {
   const Mneme__V1__ReplaceMemoriesRequest *m =
-      unpack(&mneme__v1__replace_memories_request__descriptor, data, size, a, e);
+      wire_unpack(&mneme__v1__replace_memories_request__descriptor, data, size, a, e);
   memset(ret, 0, sizeof *ret);
   if (m == NULL ||
       !read_scope(m->namespace_, m->session, SESSION_REQUIRED, m->request_id, a, &ret->scope,
@@ -580,7 +579,7 @@ bool wire_read_replace(const uint8_t *data, size_t size, arena *a, wire_replace 
 
 bool wire_read_pop(const uint8_t *data, size_t size, arena *a, wire_pop *ret, error *e) {
   const Mneme__V1__PopMemoriesRequest *m =
-      unpack(&mneme__v1__pop_memories_request__descriptor, data, size, a, e);
+      wire_unpack(&mneme__v1__pop_memories_request__descriptor, data, size, a, e);
   memset(ret, 0, sizeof *ret);
   if (m == NULL ||
       !read_scope(m->namespace_, m->session, SESSION_BY_DEFAULT, m->request_id, a, &ret->scope,
@@ -600,16 +599,16 @@ bool wire_read_pop(const uint8_t *data, size_t size, arena *a, wire_pop *ret, er
 bool wire_read_get_stats(const uint8_t *data, size_t size, arena *a, wire_get_stats *ret,
                          error *e) {
   const Mneme__V1__GetStatsRequest *m =
-      unpack(&mneme__v1__get_stats_request__descriptor, data, size, a, e);
+      wire_unpack(&mneme__v1__get_stats_request__descriptor, data, size, a, e);
   memset(ret, 0, sizeof *ret);
-  if (m == NULL || !read_namespace(m->namespace_, a, &ret->ns, e))
+  if (m == NULL || !wire_namespace_in(m->namespace_, a, &ret->ns, e))
     return false;
   ret->session = wire_text(m->session);
   ret->prefix = wire_text(m->session_prefix);
   ret->allow_partial = m->allow_partial;
-  return check_one_scope(m->session, m->session_prefix, a, e);
+  return wire_check_one_scope(m->session, m->session_prefix, a, e);
 }
 
 bool wire_read_list_backends(const uint8_t *data, size_t size, arena *a, error *e) {
-  return unpack(&mneme__v1__list_backends_request__descriptor, data, size, a, e) != NULL;
+  return wire_unpack(&mneme__v1__list_backends_request__descriptor, data, size, a, e) != NULL;
 }

@@ -20,6 +20,7 @@ def base(method, session="walk"):
         UpdateSession=dict(labels={"a": "b"}),
         ClearSession=dict(session=session),
         DeleteSession=dict(session=session),
+        DeleteSessions=dict(prefix=session),
         AppendMemories=dict(memories=[memory]),
         IngestMemories=dict(append=dict(memories=[memory])),
         GetMemories=dict(ids=["i"]),

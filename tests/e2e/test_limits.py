@@ -122,6 +122,8 @@ with_names.count = 0
         limit("DeleteSessionRequest.namespace", 128),
         limit("DeleteSessionRequest.session", 512),
         limit("DeleteSessionRequest.request_id", 128),
+        limit("DeleteSessionsRequest.namespace", 128),
+        limit("DeleteSessionsRequest.prefix", 512),
         limit("AppendMemoriesRequest.namespace", 128),
         limit("AppendMemoriesRequest.session", 512),
         limit("AppendMemoriesRequest.request_id", 128),
@@ -230,15 +232,17 @@ def test_length_of_labels(client, name, number):
     [
         limit("ListSessionsRequest.page_token", 2048),
         limit("ListMemoriesRequest.page_token", 2048),
+        limit("DeleteSessionsRequest.resume_token", 2048),
     ],
 )
 def test_length_of_tokens(client, name, number):
-    method = name.split("Request")[0]
+    kind, field = name.split(".")
+    method = kind[: -len("Request")]
     request = with_names(client, method)
-    request.page_token = "x" * number
-    too_large(client, method, request, "page_token", "PAGE_TOKEN_INVALID")
-    request.page_token += "x"
-    too_large(client, method, request, "page_token")
+    setattr(request, field, "x" * number)
+    too_large(client, method, request, field, "PAGE_TOKEN_INVALID")
+    setattr(request, field, "x" * (number + 1))
+    too_large(client, method, request, field)
 
 
 @pytest.mark.asan

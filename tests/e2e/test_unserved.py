@@ -198,7 +198,7 @@ def test_the_walk_sees_what_the_contract_says():
         ):
             assert (known[0], known[1] % field) in output_only
     methods = {case.method for case in method_cases()}
-    assert {"SearchMemories", "BuildContext", "DeleteSessions"} <= methods
+    assert {"SearchMemories", "BuildContext", "EmbedTexts"} <= methods
     assert len(methods) + len(pb.served_methods()) == len(pb.SERVICE.methods)
     holders = {case.what.split(" with")[0] for case in unknown_cases()}
     for known in (

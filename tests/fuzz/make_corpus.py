@@ -101,7 +101,8 @@ deep = b""
 for _ in range(40):
     deep = chunk(1, chunk(2, chunk(5, deep)))
 
-# The first number selects the request: the order of the service.
+# The first number selects the request: the order of the service, and those that
+# were served later behind it.
 WIRE = {
     "create_session": (0, SCOPE + chunk(4, POLICY) + label(5, "env", "prod")
                        + label(5, "a", "") + chunk(6, META) + chunk(7, "r-1")),
@@ -137,6 +138,8 @@ WIRE = {
     "pop": (13, SCOPE + number(3, 10) + number(4, 1) + chunk(5, "r-7")),
     "get_stats": (14, SCOPE + number(4, 1)),
     "list_backends": (15, b""),
+    "delete_sessions": (16, chunk(1, "tenant") + chunk(2, "a/") + chunk(3, "id:*")
+                        + number(4, 1) + chunk(5, "t") + number(6, 1)),
     "unknown_field": (15, number(1, 1)),
 }
 

@@ -58,6 +58,18 @@ IN_CODE = {
         "service/rpc/list_sessions.c",
         "#define FILTERED_EXAMINED_MAX 1000",
     ),
+    ("DeleteSessions.deleted", 1000): (
+        "service/rpc/delete_sessions.c",
+        "#define DELETED_MAX 1000 ",
+    ),
+    ("DeleteSessions.examined", 10000): (
+        "service/rpc/delete_sessions.c",
+        "#define EXAMINED_MAX 10000 ",
+    ),
+    ("DeleteSessions.memories", 100000): (
+        "service/rpc/delete_sessions.c",
+        "#define MEMORIES_MAX 100000 ",
+    ),
     ("filter.bytes", 4096): (FILTER, "#define FILTER_BYTES_MAX 4096"),
     ("filter.terms", 64): (FILTER, "#define FILTER_TERMS_MAX 64"),
     ("filter.values", 1000): (FILTER, "#define FILTER_IN_MAX 1000"),

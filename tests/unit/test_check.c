@@ -33,6 +33,7 @@ static const type roots[] = {
     UPDATE_SESSION,
     &mneme__v1__clear_session_request__descriptor,
     &mneme__v1__delete_session_request__descriptor,
+    &mneme__v1__delete_sessions_request__descriptor,
     APPEND,
     INGEST,
     GET,
