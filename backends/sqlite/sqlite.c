@@ -26,7 +26,7 @@ enum {
 #define GIB ((int64_t)1 << 30)
 
 static const mneme_option options[] = {
-    [OPTION_PATH] = {"path", MNEME_OPTION_STRING, NULL, 0, 0,
+    [OPTION_PATH] = {"path", MNEME_OPTION_PATH, "mneme.db", 0, 0,
                      "The database file; it and its folder are made when they are missing."},
     [OPTION_DURABILITY] = {"durability", MNEME_OPTION_STRING, "full", 0, 0,
                            "full: a write is synced before it is acknowledged; normal: a "
@@ -149,6 +149,21 @@ void sq_commit(mneme_backend *store, const mneme_call *call, const mneme_write *
   if (!sq_ring_push(&store->ring, &job)) done(MNEME_BUSY, NULL, ctx);
 }
 
+/* Whatever else the options say, the file is what counts. */
+static mneme_status sq_back_up(const mneme_host *host, const mneme_option_value *values,
+                               const char *file, char *error, size_t size) {
+  (void)host;
+  sq_options o;
+  mneme_status status = read_options(values, &o, error, size);
+  return status == MNEME_OK ? sq_backup(o.path, file, error, size) : status;
+}
+
+static mneme_durability sq_durability(const mneme_backend *store) {
+  return store->options.full ? MNEME_DURABILITY_FULL : MNEME_DURABILITY_PROCESS;
+}
+
+static const mneme_scheme schemes[] = {{"sqlite", "path", true}, {0}};
+
 /* --- The table -------------------------------------------------------------------- */
 
 static const mneme_backend_type type = {
@@ -173,6 +188,9 @@ static const mneme_backend_type type = {
     .meta_get = sq_meta_get,
     .meta_put = sq_meta_put,
     .trim = sq_trim,
+    .schemes = schemes,
+    .backup = sq_back_up,
+    .durability = sq_durability,
 };
 
 const mneme_backend_type *MNEME_PLUGIN_ENTRY(void) { return &type; }

@@ -50,6 +50,9 @@ mneme_status sq_schema_bring(sq_conn *conn, uint64_t id, char *error, size_t siz
  * PATH.lock, which *ret_lock keeps open. */
 mneme_status sq_files_prepare(const char *path, int *ret_lock, char *error, size_t size);
 
+/* Copies the store at path into file (backup.c); needs no open store. */
+mneme_status sq_backup(const char *path, const char *file, char *error, size_t size);
+
 /* --- Sessions as the writer knows them (head.c) ---------------------------- */
 
 typedef struct sq_settings {

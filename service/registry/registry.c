@@ -82,6 +82,12 @@ static bool open_instance(instance *in, const registry_entry *entry, size_t inde
   return false;
 }
 
+mneme_durability registry_durability(const registry_backend *b) {
+  if (b->type->durability != NULL)
+    return b->type->durability(b->instance);
+  return b->type->caps & MNEME_CAP_DURABLE ? MNEME_DURABILITY_FULL : MNEME_DURABILITY_NONE;
+}
+
 bool registry_backup(const registry_entry *entry, const char *file, char *error, size_t size) {
   instance in = {0};
   char problem[REGISTRY_ERROR_MAX / 2] = "it does not say why";
@@ -174,7 +180,7 @@ static void warn_of_loss(const registry *r) {
     bool named = r->rule_count == 0 && i == 0;
     for (size_t j = 0; j < r->rule_count && !named; j++)
       named = &r->rules[j].backend->public == b;
-    if (named && (b->type->caps & MNEME_CAP_DURABLE) == 0)
+    if (named && registry_durability(b) == MNEME_DURABILITY_NONE)
       log_event(LOG_WARN, "memories on this backend are not durable: a crash may lose them",
                 log_text("backend", b->name), log_text("type", b->type->name), log_end());
   }

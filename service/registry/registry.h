@@ -68,6 +68,9 @@ bool registry_backup(const registry_entry *entry, const char *file, char *error,
 size_t registry_count(const registry *r);
 registry_backend *registry_at(const registry *r, size_t i);
 
+/* What the backend keeps when something fails. */
+mneme_durability registry_durability(const registry_backend *b);
+
 /* Where a session lives and under which rule. Takes no memory and no lock. */
 registry_routed registry_route(const registry *r, mneme_bytes ns, mneme_bytes session);
 

@@ -16,6 +16,7 @@ void rpc_list_backends(op *o, const uint8_t *data, size_t size) {
                                  .type = b->type->name,
                                  .doc = b->type->doc,
                                  .caps = b->type->caps,
+                                 .durability = registry_durability(b),
                                  .serving = health.state == REGISTRY_SERVING,
                                  .health = health.message};
   }

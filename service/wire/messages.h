@@ -291,6 +291,7 @@ typedef struct wire_backend {
   const char *type;
   const char *doc;
   uint32_t caps;
+  mneme_durability durability;
   bool serving;
   const char *health;
 } wire_backend;

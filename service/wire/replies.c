@@ -559,8 +559,7 @@ static Mneme__V1__Backend *backend_out(arena *a, const wire_backend *from) {
   b->name = (char *)from->name;
   b->type = (char *)from->type;
   b->description = (char *)from->doc;
-  b->durability = from->caps & MNEME_CAP_DURABLE ? MNEME__V1__DURABILITY__DURABILITY_FULL
-                                                 : MNEME__V1__DURABILITY__DURABILITY_NONE;
+  b->durability = (Mneme__V1__Durability)from->durability; /* of the same numbers */
   for (size_t i = 0; i < CAPABILITIES; i++)
     if (from->caps & capabilities[i].bit)
       names[b->n_capabilities++] = (char *)capabilities[i].name;

@@ -55,11 +55,11 @@ def server(tmp_path_factory):
 
 @pytest.fixture
 def start_server(tmp_path_factory):
-    """start_server(config=None, args=()) starts one for this test alone."""
+    """start_server(config=None, args=(), folder=a new one) starts one for this test alone."""
     made = []
 
-    def start(config=None, args=(), **more):
-        folder = tmp_path_factory.mktemp("server")
+    def start(config=None, args=(), folder=None, **more):
+        folder = folder or tmp_path_factory.mktemp("server")
         made.append(harness.Server(folder, config, args, **more))
         return made[-1]
 

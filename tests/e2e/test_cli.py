@@ -177,7 +177,7 @@ def test_print_config_without_one(tmp_path):
     ended = run("--print-config", folder=tmp_path)
     assert ended.returncode == 0
     assert "127.0.0.1:7700" in ended.stdout
-    assert "dict" in ended.stdout
+    assert "path: \"%s/mneme.db\"" % tmp_path in ended.stdout.replace("'", '"')
 
 
 def test_environment_is_expanded(config, tmp_path):
@@ -210,8 +210,46 @@ def test_mneme_config_and_mneme_listen(config, tmp_path):
 # ---- start ------------------------------------------------------------------
 
 
-def test_without_a_config_it_says_that_nothing_is_durable(start_server):
+def test_without_a_config_memories_are_durable(start_server, tmp_path):
+    """One file in the data directory, and nothing is lost by a restart."""
     server = start_server()
+    client = server.client("n")
+    (backend,) = client.ListBackends().backends
+    assert backend.durability == pb.DURABILITY_FULL
+    client.append("s", "kept")
+    server.stop()
+    assert (server.folder / "mneme.db").exists()
+    again = start_server(folder=server.folder).client("n")
+    assert [each.content for each in again.list("s")] == ["kept"]
+
+
+def test_normal_durability_is_told(start_server):
+    server = start_server(
+        "backends: { a: { type: sqlite, durability: normal } }\n"
+    )
+    (backend,) = server.client("n").ListBackends().backends
+    assert backend.durability == pb.DURABILITY_PROCESS
+
+
+def test_memory_db_url_names_the_store(start_server):
+    server = start_server(env={"MEMORY_DB_URL": "sqlite:///sub/dir/own.db"})
+    server.client("n").append("s", "x")
+    assert (server.folder / "sub/dir/own.db").exists()
+    config = "backends: { default: { type: dict } }\n"
+    server = start_server(config, env={"MEMORY_DB_URL": "sqlite:///x.db"})
+    server.wait_log(lambda line: "MEMORY_DB_URL" in json.dumps(line))
+    assert not (server.folder / "x.db").exists()
+
+
+def test_two_servers_of_one_file(start_server):
+    server = start_server()
+    ended = run(folder=server.folder)
+    assert ended.returncode == 1
+    assert "in use by process %d" % server.pid in ended.stderr
+
+
+def test_dict_says_that_nothing_is_durable(start_server):
+    server = start_server("backends: { default: { type: dict } }\n")
     client = server.client("n")
     (backend,) = client.ListBackends().backends
     assert backend.durability == pb.DURABILITY_NONE

@@ -50,13 +50,13 @@ def test_stats_of_the_default_session_is_not_the_namespace(client):
 
 def test_backends_without_a_config(client):
     (only,) = client.ListBackends().backends
-    assert only.type == "dict"
+    assert only.type == "sqlite"
     assert only.name and only.description
-    assert only.durability == pb.DURABILITY_NONE
+    assert only.durability == pb.DURABILITY_FULL
     assert only.health == pb.BACKEND_HEALTH_SERVING
     assert not only.health_message
     assert "NB_COMMIT" in only.capabilities
-    assert "DURABLE" not in only.capabilities
+    assert "DURABLE" in only.capabilities
     assert client.append("s", "x").session.session == "s"
     assert client.session("s").backend == only.name
 

@@ -678,8 +678,10 @@ static void stats_and_backends(void **state) {
   assert_int_equal(stats->n_unavailable_backends, 2);
 
   const wire_backend backends[] = {
-      {"local", "dict", "In memory.", MNEME_CAP_NB_COMMIT | MNEME_CAP_NB_READ, true, NULL},
-      {"disk", "other", "", MNEME_CAP_DURABLE | MNEME_CAP_SHARED, false, "connection refused"},
+      {"local", "dict", "In memory.", MNEME_CAP_NB_COMMIT | MNEME_CAP_NB_READ,
+       MNEME_DURABILITY_NONE, true, NULL},
+      {"disk", "other", "", MNEME_CAP_DURABLE | MNEME_CAP_SHARED, MNEME_DURABILITY_FULL, false,
+       "connection refused"},
   };
   Mneme__V1__ListBackendsResponse *list = parse(&mneme__v1__list_backends_response__descriptor,
                                                 wire_list_backends_reply(&shared, backends, 2));

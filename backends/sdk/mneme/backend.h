@@ -51,6 +51,14 @@ extern "C" {
 #define MNEME_CAP_LINKS (1u << 6)     /* links (reserved) */
 #define MNEME_CAP_RESTORE (1u << 7)   /* the restore step (reserved) */
 
+/* What an acknowledged commit survives. */
+typedef enum mneme_durability {
+  MNEME_DURABILITY_NONE = 1,     /* nothing: the store is the process's memory */
+  MNEME_DURABILITY_PROCESS = 2,  /* a crash of the process or of the store's server */
+  MNEME_DURABILITY_INTERVAL = 3, /* loss of power, but for a last interval */
+  MNEME_DURABILITY_FULL = 4      /* loss of power */
+} mneme_durability;
+
 typedef struct mneme_backend mneme_backend;
 typedef struct mneme_host mneme_host;
 typedef struct mneme_call mneme_call;
@@ -509,6 +517,9 @@ typedef struct mneme_backend_type {
    * that tells what to do. */
   mneme_status (*backup)(const mneme_host *host, const mneme_option_value *values,
                          const char *file, char *error, size_t size);
+  /* What this instance really keeps, as its options and its store have it. NULL =
+   * FULL with MNEME_CAP_DURABLE, else NONE. Never blocks. */
+  mneme_durability (*durability)(const mneme_backend *backend);
 } mneme_backend_type;
 
 /* The one symbol that a plugin exports. The build renames it for built-in
