@@ -104,7 +104,7 @@ static char *expand(const char *text, const char *dir) {
 bool cf_option_parse(const mneme_option *option, const char *text, const char *dir,
                      mneme_option_value *ret_value, char *error, size_t size) {
   mneme_option_value value = {0};
-  if (option->type == MNEME_OPTION_STRING) {
+  if (option->type == MNEME_OPTION_STRING || option->type == MNEME_OPTION_PATH) {
     value.string = expand(text, dir);
   } else if (option->type == MNEME_OPTION_BOOL) {
     if (strcmp(text, "true") != 0 && strcmp(text, "false") != 0) {
