@@ -112,7 +112,7 @@ TEST(c04_the_table_is_whole, "C-04") {
 TEST(c04_options_are_documented_and_parse, "C-04") {
   for (const mneme_option *o = cf.type->options; o != NULL && o->name != NULL; o++) {
     cf_context("option %s", o->name);
-    CHECK(o->type >= MNEME_OPTION_STRING && o->type <= MNEME_OPTION_SIZE);
+    CHECK(o->type >= MNEME_OPTION_STRING && o->type <= MNEME_OPTION_PATH);
     CHECK(o->doc != NULL && o->doc[0] != '\0');
     CHECK(o->min <= o->max);
     CHECK(strspn(o->name, "abcdefghijklmnopqrstuvwxyz0123456789_") == strlen(o->name));
