@@ -37,7 +37,7 @@ static const method table[] = {
     {SERVICE_PATH "LinkMemories", TRANSPORT_UNARY, NULL},
     {SERVICE_PATH "UnlinkMemories", TRANSPORT_UNARY, NULL},
     {SERVICE_PATH "ListRelatedMemories", TRANSPORT_UNARY, NULL},
-    {SERVICE_PATH "CleanUpMemories", TRANSPORT_UNARY, NULL},
+    {SERVICE_PATH "CleanUpMemories", TRANSPORT_UNARY_LONG, rpc_clean_up_memories},
     {SERVICE_PATH "GetStats", TRANSPORT_UNARY_LONG, rpc_get_stats},
     {SERVICE_PATH "ListBackends", TRANSPORT_UNARY, rpc_list_backends},
 };

@@ -18,6 +18,7 @@ void rpc_update_memory(op *o, const uint8_t *data, size_t size);
 void rpc_delete_memories(op *o, const uint8_t *data, size_t size);
 void rpc_replace_memories(op *o, const uint8_t *data, size_t size);
 void rpc_pop_memories(op *o, const uint8_t *data, size_t size);
+void rpc_clean_up_memories(op *o, const uint8_t *data, size_t size);
 void rpc_get_stats(op *o, const uint8_t *data, size_t size);
 void rpc_list_backends(op *o, const uint8_t *data, size_t size);
 

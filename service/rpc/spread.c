@@ -22,7 +22,7 @@ void spread_fail_down(spread *s) {
 
 static void advance(spread *s) {
   op *o = s->op;
-  if (s->at < registry_count(o->service->registry)) {
+  if (s->at < s->until) {
     o->route.backend = registry_at(o->service->registry, s->at);
     o->state = s;
     op_run(o, OP_UNBOUND, ask);
@@ -39,6 +39,8 @@ static void advance(spread *s) {
 
 void spread_start(spread *s) {
   s->first = s->at;
+  if (s->until == 0)
+    s->until = registry_count(s->op->service->registry);
   s->probing = s->probe_first && !s->allow_partial;
   advance(s);
 }

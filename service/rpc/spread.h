@@ -20,6 +20,7 @@ struct spread {
   bool allow_partial;
   bool probe_first;      /* ping all before the first is asked, unless allow_partial */
   size_t at;                /* the one being asked; set it to begin elsewhere than at 0 */
+  size_t until;             /* the one behind the last; 0 = all are asked */
   void (*ask)(spread *s);   /* asks op->route.backend, on a worker; then spread_next */
   void (*end)(spread *s);   /* all have answered but those in `down` */
   void *state;              /* of the method */

@@ -11,6 +11,8 @@ static int take(const mneme_header *h, void *ctx) {
   w->given++;
   w->listed_size = h->session.size;
   memcpy(w->listed, h->session.data, h->session.size);
+  if (w->only.size > 0 && h->session.size != w->only.size)
+    return 0; /* of ids that begin with a session's, its own comes first */
   if (h->create_us > w->now_us || (w->wants != NULL && !w->wants(w, h)))
     return w->op->error.code != CODE_OK; /* wants may fail */
   char *name = w->names + w->count * MNEME_SESSION_MAX;
@@ -46,7 +48,7 @@ static void listed(mneme_status status, void *ctx) {
     walk_fail(w, status);
   } else {
     w->sessions_max -= w->given;
-    w->exhausted = w->given < w->ask.limit;
+    w->exhausted = w->given < w->ask.limit || w->only.size > 0;
     go(w, WALK_GOES_ON);
   }
 }
@@ -57,10 +59,12 @@ static void list(walk *w) {
   w->given = 0;
   w->ask = (mneme_session_list){
       .ns = w->ns,
-      .prefix = w->prefix,
+      .prefix = w->only.size > 0 ? w->only : w->prefix,
       .order = MNEME_SESSIONS_BY_ID,
       .after_session = w->after,
-      .limit = w->sessions_max < WALK_BATCH ? w->sessions_max : WALK_BATCH};
+      .limit = w->only.size > 0                 ? 1
+               : w->sessions_max < WALK_BATCH ? w->sessions_max
+                                                : WALK_BATCH};
   b->type->session_list(b->instance, &w->op->call, &w->ask, take, listed, w);
 }
 
@@ -161,10 +165,14 @@ void walk_start(walk *w) {
     op_fail_no_memory(o);
     return;
   }
+  size_t home = registry_route(o->service->registry, w->ns, w->only).backend->index;
+  if (w->only.size > 0)
+    w->backend = (uint8_t)home;
   w->spread = (spread){.op = o,
                        .allow_partial = w->allow_partial,
                        .probe_first = w->changes,
                        .at = w->backend,
+                       .until = w->only.size > 0 ? home + 1 : 0,
                        .ask = ask,
                        .end = all_done,
                        .state = w};
@@ -177,6 +185,10 @@ void walk_start(walk *w) {
 void walk_next(walk *w) {
   const walk_session *s = &w->batch[w->next++];
   pass(w, s->name.data, s->name.size);
+  go(w, WALK_GOES_ON);
+}
+
+void walk_again(walk *w) {
   go(w, WALK_GOES_ON);
 }
 

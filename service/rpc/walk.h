@@ -4,7 +4,7 @@
  *
  *   ping all ─▶ list 256 ─▶ visit ─▶ visit ─▶ ... ─▶ list ─▶ next backend ─▶ end
  *                              │
- *                              └ walk_next, walk_stop, walk_fail or walk_refuse
+ *                              └ walk_next, _again, _stop, _fail or _refuse
  *
  * It sees sessions that were created by `now_us`, each once, as they were when
  * they were listed; those that are created meanwhile stay out of it, so a walk
@@ -37,6 +37,7 @@ struct walk {
   op *op;
   mneme_bytes ns;
   mneme_bytes prefix;
+  mneme_bytes only; /* not empty: this session alone, on the backend that it is routed to */
   bool allow_partial;
   bool changes;          /* it removes: all backends are pinged before it begins */
   int64_t now_us;        /* of the start */
@@ -78,6 +79,8 @@ void walk_fingerprint(const op *o, fingerprint *f);
 void walk_start(walk *w);
 /* The session is done with. */
 void walk_next(walk *w);
+/* It is not: visit it again, from a flat stack. */
+void walk_again(walk *w);
 /* The walk ends before this session is done with: it comes again. */
 void walk_stop(walk *w);
 /* What the backend answered was a failure. One that is down is left out where that

@@ -8,6 +8,7 @@
 #include "google/protobuf/struct.pb-c.h"
 #include "google/rpc/error_details.pb-c.h"
 #include "google/rpc/status.pb-c.h"
+#include "mneme/v1/cleanup.pb-c.h"
 #include "mneme/v1/delete_sessions.pb-c.h"
 #include "mneme/v1/memory_backend.pb-c.h"
 #include "mneme/v1/types.pb-c.h"

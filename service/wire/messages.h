@@ -177,6 +177,20 @@ typedef struct wire_delete_sessions {
   bool allow_partial;
 } wire_delete_sessions;
 
+typedef struct wire_clean_up {
+  mneme_bytes ns;
+  mneme_bytes session; /* empty = the namespace, or the prefix */
+  mneme_bytes prefix;  /* empty = none */
+  int64_t min_age_us;  /* 0 = none */
+  int64_t min_idle_us; /* 0 = none */
+  bool has_importance;
+  double importance; /* less than this */
+  mneme_bytes filter;
+  bool dry_run;
+  mneme_bytes resume_token;
+  bool allow_partial;
+} wire_clean_up;
+
 #define WIRE_REQUEST(name, type) \
   bool wire_read_##name(const uint8_t *data, size_t size, arena *a, type *ret_request, error *e);
 WIRE_REQUEST(create_session, wire_create_session)
@@ -194,6 +208,7 @@ WIRE_REQUEST(update, wire_update)
 WIRE_REQUEST(delete, wire_delete)
 WIRE_REQUEST(replace, wire_replace)
 WIRE_REQUEST(pop, wire_pop)
+WIRE_REQUEST(clean_up, wire_clean_up)
 WIRE_REQUEST(get_stats, wire_get_stats)
 #undef WIRE_REQUEST
 bool wire_read_list_backends(const uint8_t *data, size_t size, arena *a, error *e);
@@ -242,12 +257,14 @@ const wire_message *wire_delete_session_reply(arena *a, const mneme_written *w);
 typedef struct wire_removed {
   int64_t count;
   const mneme_bytes *sessions; /* of a dry run: the first of them */
+  const mneme_bytes *ids;      /* memories: as many, each of the session beside it */
   size_t listed;
   const char *resume_token; /* "" = all is done */
   const char *const *unavailable;
   size_t unavailable_count;
 } wire_removed;
 const wire_message *wire_delete_sessions_reply(arena *a, const wire_removed *r);
+const wire_message *wire_clean_up_reply(arena *a, const wire_removed *r);
 const wire_message *wire_append_reply(arena *a, const mneme_written *w, mneme_bytes session);
 /* One of reply (of wire_append_reply) and e. */
 const wire_message *wire_ingest_reply(arena *a, int64_t index, const wire_message *reply,

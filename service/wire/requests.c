@@ -24,6 +24,7 @@ void wire_init(void) {
       &mneme__v1__delete_memories_request__descriptor,
       &mneme__v1__replace_memories_request__descriptor,
       &mneme__v1__pop_memories_request__descriptor,
+      &mneme__v1__clean_up_memories_request__descriptor,
       &mneme__v1__get_stats_request__descriptor,
       &mneme__v1__list_backends_request__descriptor,
   };

@@ -29,6 +29,7 @@ def base(method, session="walk"):
         DeleteMemories=dict(),
         ReplaceMemories=dict(session=session, memories=[memory]),
         PopMemories=dict(),
+        CleanUpMemories=dict(filter="pinned = false"),
         GetStats=dict(),
         ListBackends=dict(),
     )[method]

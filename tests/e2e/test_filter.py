@@ -358,6 +358,7 @@ def test_limit_of_a_duration(client, name, number):
         limit("ListSessionsRequest.filter", 65536),
         limit("DeleteMemoriesRequest.filter", 65536),
         limit("DeleteSessionsRequest.filter", 65536),
+        limit("CleanUpMemoriesRequest.filter", 65536),
     ],
 )
 def test_bytes_of_a_filter_with_in(client, name, number):

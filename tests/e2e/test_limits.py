@@ -124,6 +124,9 @@ with_names.count = 0
         limit("DeleteSessionRequest.request_id", 128),
         limit("DeleteSessionsRequest.namespace", 128),
         limit("DeleteSessionsRequest.prefix", 512),
+        limit("CleanUpMemoriesRequest.namespace", 128),
+        limit("CleanUpMemoriesRequest.session", 512),
+        limit("CleanUpMemoriesRequest.session_prefix", 512),
         limit("AppendMemoriesRequest.namespace", 128),
         limit("AppendMemoriesRequest.session", 512),
         limit("AppendMemoriesRequest.request_id", 128),
@@ -233,6 +236,7 @@ def test_length_of_labels(client, name, number):
         limit("ListSessionsRequest.page_token", 2048),
         limit("ListMemoriesRequest.page_token", 2048),
         limit("DeleteSessionsRequest.resume_token", 2048),
+        limit("CleanUpMemoriesRequest.resume_token", 2048),
     ],
 )
 def test_length_of_tokens(client, name, number):
@@ -718,6 +722,10 @@ def seconds(count, nanos=0):
 CENTURY = 100 * 365 * 86400
 
 
+def clean_up(**fields):
+    return "CleanUpMemories", dict(session="none", **fields), next(iter(fields))
+
+
 def ranged(name, number, make, good, bad):
     """One row: a field, its largest number, and what is taken and refused."""
     return pytest.param(
@@ -820,6 +828,29 @@ def ranged(name, number, make, good, bad):
             [0, 1000],
             [-1, 1001],
         ),
+        ranged(
+            "CleanUpMemoriesRequest.min_age",
+            3153600000,
+            lambda n: clean_up(min_age=seconds(*n)),
+            [(0, 1000), (CENTURY, 0)],
+            [(0, 0), (CENTURY, 1000)],
+        ),
+        ranged(
+            "CleanUpMemoriesRequest.min_idle",
+            3153600000,
+            lambda n: clean_up(min_idle=seconds(*n)),
+            [(0, 1000), (CENTURY, 0)],
+            [(0, 0), (CENTURY, 1000)],
+        ),
+        ranged(
+            "CleanUpMemoriesRequest.max_age_days",
+            36500,
+            lambda n: clean_up(max_age_days=n),
+            [1, 36500],
+            [0, -1, 36501],
+        ),
+        (lambda n: clean_up(max_importance=n), [0.0, 1.0], [-1e-9, 1 + 1e-9]),
+        (lambda n: clean_up(min_importance=n), [0.0, 1.0], [-1e-9, 1 + 1e-9]),
         (lambda n: one_memory(importance=n), [0.0, 1.0], [-1e-9, 1 + 1e-9]),
         (
             lambda n: ("ListMemories", {"max_tokens": n}, "max_tokens"),

@@ -27,6 +27,7 @@ READER(update_session, wire_update_session)
 READER(clear_session, wire_scope)
 READER(delete_session, wire_scope)
 READER(delete_sessions, wire_delete_sessions)
+READER(clean_up, wire_clean_up)
 READER(append, wire_append)
 READER(ingest, wire_append)
 READER(get, wire_get)
@@ -68,6 +69,7 @@ static const struct {
     {&mneme__v1__get_stats_request__descriptor, read_get_stats},
     {&mneme__v1__list_backends_request__descriptor, wire_read_list_backends},
     {&mneme__v1__delete_sessions_request__descriptor, read_delete_sessions},
+    {&mneme__v1__clean_up_memories_request__descriptor, read_clean_up},
 };
 #define REQUESTS (sizeof requests / sizeof *requests)
 

@@ -140,6 +140,10 @@ WIRE = {
     "list_backends": (15, b""),
     "delete_sessions": (16, chunk(1, "tenant") + chunk(2, "a/") + chunk(3, "id:*")
                         + number(4, 1) + chunk(5, "t") + number(6, 1)),
+    "clean_up": (17, chunk(1, "tenant") + chunk(3, "a/") + seconds(4, 86400)
+                 + seconds(5, 3600) + double(6, 0.3) + chunk(7, "pinned=false")
+                 + number(8, 1) + chunk(9, "t") + number(10, 1)),
+    "clean_up_short": (17, number(11, 30) + double(12, 0.5)),
     "unknown_field": (15, number(1, 1)),
 }
 

@@ -34,6 +34,7 @@ SPAN = (
 PAGE = ("service/wire/messages.h", "#define WIRE_PAGE_MAX 1000")
 FILTER = "service/filter/filter.h"
 PURGE = "service/rpc/purge.h"
+AGE = ("service/wire/bulk.c", "#define AGE_DAYS_MAX 36500 ")
 NAMES = ("service/wire/requests.c", "#define NAMES_MAX 1000")
 INT32 = 2147483647
 CENTURY_S = 3153600000
@@ -58,6 +59,21 @@ IN_CODE = {
         "service/rpc/list_sessions.c",
         "#define FILTERED_EXAMINED_MAX 1000",
     ),
+    ("CleanUpMemories.deleted", 10000): (
+        PURGE,
+        "#define PURGE_CALL_MAX 10000",
+    ),
+    ("CleanUpMemories.examined", 100000): (
+        PURGE,
+        "#define PURGE_EXAMINED_MAX 100000",
+    ),
+    ("CleanUpMemories.sessions", 10000): (
+        "service/rpc/clean_up_memories.c",
+        "#define SESSIONS_MAX 10000 ",
+    ),
+    ("CleanUpMemoriesRequest.min_age", CENTURY_S): AGE,
+    ("CleanUpMemoriesRequest.min_idle", CENTURY_S): AGE,
+    ("CleanUpMemoriesRequest.max_age_days", 36500): AGE,
     ("DeleteSessions.deleted", 1000): (
         "service/rpc/delete_sessions.c",
         "#define DELETED_MAX 1000 ",

@@ -34,6 +34,7 @@ static const type roots[] = {
     &mneme__v1__clear_session_request__descriptor,
     &mneme__v1__delete_session_request__descriptor,
     &mneme__v1__delete_sessions_request__descriptor,
+    &mneme__v1__clean_up_memories_request__descriptor,
     APPEND,
     INGEST,
     GET,
