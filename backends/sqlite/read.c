@@ -3,7 +3,12 @@
  * MNEME_SCAN_CHECK rows, so that it never keeps the WAL from being emptied for long,
  * and goes on from the sequence, key or name where it was. A memory keeps its
  * sequence, and its key while it lives with it, so none that lives throughout is
- * missed or seen twice. */
+ * missed or seen twice.
+ *
+ * A filter is one more condition of the statement, so that what does not match never
+ * leaves SQLite. Rows can't be counted then, and a scan by sequence begins a new
+ * snapshot after WINDOW sequences. */
+#include "filter.h"
 #include "reads.h"
 #include "tails.h"
 
@@ -109,6 +114,8 @@ bool sq_end_of_prefix(mneme_bytes prefix, char *out, mneme_bytes *ret_end) {
 
 /* --- read ------------------------------------------------------------------- */
 
+#define WINDOW 65536 /* sequences of a filtered scan in one snapshot */
+
 /* Where a scan is, and what it may still emit. */
 typedef struct scan {
   sq_reader reader;
@@ -122,6 +129,9 @@ typedef struct scan {
   bool over;          /* all is emitted, or enough */
   int64_t hold;       /* rows to look at before a new snapshot */
   int64_t at;         /* SEQUENCES: the next; IDS, NAMED_KEYS: index of the next */
+  sq_filter filter;    /* when the read has one */
+  sqlite3_stmt *stmt;  /* with the filter in it; NULL = not yet */
+  sq_id stmt_id;       /* which of them it is */
   size_t key_size;    /* KEYS: of the last one looked at; 0 = none yet */
   char key[MNEME_KEY_MAX];
 } scan;
@@ -146,11 +156,25 @@ static void show(scan *c, const mneme_record *r, int64_t size) {
 
 static bool may_go_on(const scan *c) { return !c->over && c->hold > 0; }
 
+static sq_sql begin_filtered(scan *c, sq_id id) {
+  if (c->stmt_id != id) {
+    sqlite3_finalize(c->stmt);
+    c->stmt = NULL;
+    c->stmt_id = id;
+  }
+  return sq_sql_with(c->reader.conn, id, c->filter.text, &c->stmt);
+}
+
 static sq_sql begin_rows(scan *c, sq_id id) {
-  sq_sql q = sq_sql_begin(c->reader.conn, id);
+  sq_sql q = c->read->filter != NULL ? begin_filtered(c, id) : sq_sql_begin(c->reader.conn, id);
   sq_sql_int(&q, c->read->projection);
   sq_sql_int(&q, c->state.shelf);
   return q;
+}
+
+/* When all parameters of the statement itself are bound. */
+static void bind_filter(scan *c, sq_sql *q) {
+  if (c->read->filter != NULL) sq_filter_bind(q, &c->filter);
 }
 
 /* The next row, if there is one: then it has been looked at. */
@@ -161,16 +185,40 @@ static bool next_row(scan *c, sq_sql *q, mneme_record *ret_record, int64_t *ret_
   return true;
 }
 
+/* The sequences that one statement goes over: all that are left, or with a filter as
+ * many as one snapshot may take. */
+typedef struct range {
+  int64_t first, last;
+  bool rest; /* nothing is left behind it */
+} range;
+
+static range next_range(const scan *c) {
+  const mneme_read *read = c->read;
+  bool down = read->descending;
+  range r = {.first = down ? read->first : c->at, .last = down ? c->at : read->last, .rest = true};
+  if (read->filter == NULL) return r;
+  if (r.first < 1) r.first = 1;
+  if (r.last > c->state.last_sequence) r.last = c->state.last_sequence;
+  r.rest = r.last < r.first || r.last - r.first < WINDOW;
+  if (!r.rest && down) r.first = r.last - WINDOW + 1;
+  if (!r.rest && !down) r.last = r.first + WINDOW - 1;
+  return r;
+}
+
 static mneme_status scan_sequences(scan *c) {
   const mneme_read *read = c->read;
+  const range in = next_range(c);
   mneme_record r;
   int64_t size;
   sq_sql q = begin_rows(c, read->descending ? SQ_READ_DOWN : SQ_READ_UP);
-  sq_sql_int(&q, read->descending ? read->first : c->at);
-  sq_sql_int(&q, read->descending ? c->at : read->last);
+  sq_sql_int(&q, in.first);
+  sq_sql_int(&q, in.last);
+  bind_filter(c, &q);
   while (may_go_on(c)) {
     if (!next_row(c, &q, &r, &size)) {
-      c->over = true;
+      c->over = in.rest;
+      c->hold = 0;
+      c->at = read->descending ? in.first - 1 : in.last + 1;
       break;
     }
     c->at = read->descending ? r.sequence - 1 : r.sequence + 1;
@@ -202,6 +250,27 @@ static sq_sql begin_keys(scan *c, char *room, bool *ret_none) {
   return q;
 }
 
+/* A row beyond the prefix ends a scan, but a filter hides it: so both ends of the
+ * prefix become conditions beside the filter. */
+static mneme_status bound_keys(scan *c) {
+  mneme_bytes prefix = c->read->key_prefix, end;
+  if (prefix.size == 0 || prefix.size > MNEME_KEY_MAX) return MNEME_OK;
+  size_t size = strlen(c->filter.text);
+  char *text = sq_arena_take(&c->reader.arena, size + 40);
+  char *room = sq_arena_take(&c->reader.arena, prefix.size);
+  sq_bind *binds = sq_arena_take(&c->reader.arena, (c->filter.count + 2) * sizeof *binds);
+  if (text == NULL || room == NULL || binds == NULL) return MNEME_NO_MEMORY;
+  bool ends = sq_end_of_prefix(prefix, room, &end);
+  memcpy(text, c->filter.text, size);
+  strcpy(text + size, ends ? " AND key >= ? AND key < ?" : " AND key >= ?");
+  if (c->filter.count != 0) memcpy(binds, c->filter.binds, c->filter.count * sizeof *binds);
+  binds[c->filter.count++] = (sq_bind){.kind = SQ_BIND_TEXT, .text = prefix};
+  if (ends) binds[c->filter.count++] = (sq_bind){.kind = SQ_BIND_TEXT, .text = end};
+  c->filter.text = text;
+  c->filter.binds = binds;
+  return MNEME_OK;
+}
+
 static mneme_status scan_keys(scan *c) {
   char room[MNEME_KEY_MAX];
   mneme_record r;
@@ -212,6 +281,7 @@ static mneme_status scan_keys(scan *c) {
     return MNEME_OK;
   }
   sq_sql q = begin_keys(c, room, &none);
+  bind_filter(c, &q);
   c->over = none;
   while (may_go_on(c)) {
     if (!next_row(c, &q, &r, &size) || !mneme_bytes_begins(r.key, c->read->key_prefix)) {
@@ -239,6 +309,7 @@ static mneme_status scan_names(scan *c) {
     if (name.size == 0 || name.size > MNEME_KEY_MAX) continue;
     sq_sql q = begin_rows(c, read->select == MNEME_SELECT_IDS ? SQ_READ_ID : SQ_READ_KEY);
     sq_sql_text(&q, name);
+    bind_filter(c, &q);
     if (next_row(c, &q, &r, &size))
       show(c, &r, size);
     else
@@ -279,8 +350,16 @@ static mneme_status find_session(scan *c, const mneme_uid *resumed) {
   return MNEME_OK;
 }
 
+static mneme_status compile_filter(scan *c) {
+  if (c->read->filter == NULL) return MNEME_OK;
+  mneme_status status = sq_filter_compile(&c->reader.arena, c->read->filter, &c->filter);
+  if (status == MNEME_OK && c->read->select == MNEME_SELECT_KEYS) status = bound_keys(c);
+  return status;
+}
+
 static mneme_status run_scan(scan *c) {
   mneme_status status = find_session(c, NULL);
+  if (status == MNEME_OK) status = compile_filter(c);
   mneme_uid uid = c->state.uid;
   while (status == MNEME_OK && !c->over) {
     status = scan_some(c);
@@ -312,7 +391,11 @@ void sq_read(mneme_backend *store, const mneme_call *call, const mneme_read *rea
   c.bytes_left = read->byte_limit > 0 ? read->byte_limit : INT64_MAX;
   if (read->select == MNEME_SELECT_SEQUENCES) c.at = read->descending ? read->last : read->first;
   status = sq_reader_begin(&c.reader, store, call);
-  if (status == MNEME_OK) status = sq_reader_end(&c.reader, run_scan(&c));
+  if (status == MNEME_OK) {
+    status = run_scan(&c);
+    sqlite3_finalize(c.stmt);
+    status = sq_reader_end(&c.reader, status);
+  }
   done(status, ctx);
 }
 

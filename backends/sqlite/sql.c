@@ -121,6 +121,19 @@ sq_sql sq_sql_compose(sq_conn *conn, const char *text) {
   return q;
 }
 
+sq_sql sq_sql_with(sq_conn *conn, sq_id id, const char *condition, sqlite3_stmt **stmt) {
+  static const char order[] = " ORDER BY ";
+  sq_sql q = {.conn = conn, .stmt = *stmt};
+  if (q.stmt != NULL) return q;
+  const char *text = texts[id], *behind = strstr(text, order);
+  if (behind == NULL) behind = text + strlen(text);
+  char *whole = sqlite3_mprintf("%.*s AND %s%s", (int)(behind - text), text, condition, behind);
+  q.rc = whole != NULL ? sqlite3_prepare_v3(conn->db, whole, -1, 0, &q.stmt, NULL) : SQLITE_NOMEM;
+  sqlite3_free(whole);
+  *stmt = q.stmt;
+  return q;
+}
+
 static void bound(sq_sql *q, int rc) {
   if (rc != SQLITE_OK) q->rc = rc;
 }

@@ -18,8 +18,8 @@
 
 #include <sqlite3.h>
 
-/* Every statement of the room: SQ(name, text). Those of reads that are composed
- * for their filter are in read.c. */
+/* Every statement of the room: SQ(name, text). A read with a filter has the same with
+ * one more condition. */
 #include "statements.h"
 
 typedef enum sq_id {
@@ -56,6 +56,10 @@ mneme_status sq_conn_exec(sq_conn *conn, const char *text);
 sq_sql sq_sql_begin(sq_conn *conn, sq_id id);
 /* Prepares a text of its own. */
 sq_sql sq_sql_compose(sq_conn *conn, const char *text);
+/* A statement of a read with one more condition, whose parameters follow those of the
+ * statement. *stmt is NULL at first, and keeps what was prepared for the next run; the
+ * caller finalizes it. */
+sq_sql sq_sql_with(sq_conn *conn, sq_id id, const char *condition, sqlite3_stmt **stmt);
 void sq_sql_int(sq_sql *q, int64_t value);
 void sq_sql_int_or_null(sq_sql *q, int64_t value, bool null);
 void sq_sql_real_or_null(sq_sql *q, double value, bool null);
