@@ -15,7 +15,7 @@
  *
  * Files, each knowing those before it: arena, sql (statements); schema, files;
  * head, memory, answer; steps, policy, commit; tails; ring, writer, recover; pool;
- * read, sessions, changes, upkeep; sqlite (the table of operations). */
+ * filter, read, sessions, changes, upkeep; sqlite (the table of operations). */
 #ifndef SQLITE_SQLITE_H
 #define SQLITE_SQLITE_H
 
