@@ -4,8 +4,17 @@
 #include "sqlite.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <time.h>
+
+#define LINGER_NS 30000
+
+static int64_t clock_ns(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
 
 bool sq_ring_init(sq_ring *ring, size_t room) {
   *ring = (sq_ring){.room = room};
@@ -33,6 +42,7 @@ bool sq_ring_push(sq_ring *ring, const sq_job *job) {
   bool fits = ring->count < ring->room && !ring->closed;
   bool wake = fits && ring->waiting;
   if (fits) ring->jobs[(ring->at + ring->count++) % ring->room] = *job;
+  atomic_store_explicit(&ring->pending, ring->count, memory_order_relaxed);
   pthread_mutex_unlock(&ring->lock);
   if (wake) pthread_cond_signal(&ring->filled);
   return fits;
@@ -54,13 +64,24 @@ static bool wait_for_job(sq_ring *ring, int64_t wait_us) {
   return ring->count != 0;
 }
 
+/* Who has just got an answer often has the next write at hand. To sleep and be woken
+ * costs more than to look for it a few times, and whoever wants the core gets it. */
+static void linger(const sq_ring *ring) {
+  int64_t until_ns = clock_ns() + LINGER_NS;
+  while (atomic_load_explicit(&ring->pending, memory_order_relaxed) == 0 &&
+         clock_ns() < until_ns)
+    sched_yield();
+}
+
 size_t sq_ring_take(sq_ring *ring, sq_job *jobs, size_t max, int64_t wait_us, bool *ret_closed) {
+  if (wait_us != 0) linger(ring);
   pthread_mutex_lock(&ring->lock);
   if (ring->count == 0 && wait_us != 0) wait_for_job(ring, wait_us);
   size_t count = ring->count < max ? ring->count : max;
   for (size_t i = 0; i < count; i++) jobs[i] = ring->jobs[(ring->at + i) % ring->room];
   ring->at = (ring->at + count) % ring->room;
   ring->count -= count;
+  atomic_store_explicit(&ring->pending, ring->count, memory_order_relaxed);
   *ret_closed = ring->closed;
   pthread_mutex_unlock(&ring->lock);
   return count;

@@ -110,9 +110,7 @@ void sq_state_header(const sq_state *s, mneme_bytes ns, mneme_bytes session,
                      mneme_bytes settings, mneme_header *ret_header);
 
 typedef struct sq_lapse { /* a remembered request_id of a full session */
-  int64_t expire_us;
-  uint8_t size;
-  char id[MNEME_ID_MAX];
+  int64_t expire_us, row;
 } sq_lapse;
 
 typedef struct sq_head {
@@ -242,6 +240,7 @@ typedef struct sq_ring {
   pthread_cond_t filled;
   sq_job *jobs;
   size_t room, at, count;
+  atomic_size_t pending; /* count, for who looks without the lock */
   bool waiting, closed;
 } sq_ring;
 
