@@ -67,10 +67,11 @@ static mneme_status check_request(sq_work *k) {
   mneme_status found = MNEME_NOT_FOUND;
   mneme_bytes answer = {0};
   if (sq_sql_next(&q)) {
+    int64_t row = sq_col_int(&q);
     mneme_bytes fingerprint = sq_col_bytes(&q);
-    k->had_request = sq_col_int(&q) <= k->now_us;
+    if (sq_col_int(&q) <= k->now_us) k->lapsed_request = row;
     mneme_bytes expected = mneme_bytes_of((const char *)write->fingerprint, 16);
-    if (!k->had_request)
+    if (k->lapsed_request == 0)
       found = mneme_bytes_equal(fingerprint, expected) ? MNEME_OK : MNEME_REUSED;
     answer = sq_col_bytes(&q);
     if (found == MNEME_OK && !sq_arena_copy(&k->w->arena, &answer)) found = MNEME_NO_MEMORY;
@@ -198,10 +199,9 @@ static mneme_status write_log(sq_work *k, bool *ret_wrote) {
 
 /* --- request_ids -------------------------------------------------------------- */
 
-static mneme_status delete_request(sq_work *k, mneme_bytes request_id) {
+static mneme_status delete_request(sq_work *k, int64_t row) {
   sq_sql q = sq_sql_begin(&k->w->conn, SQ_REQUEST_DELETE);
-  sq_sql_int(&q, k->s->slot);
-  sq_sql_text(&q, request_id);
+  sq_sql_int(&q, row);
   mneme_status status = sq_sql_run(&q);
   if (status == MNEME_OK) k->s->request_count -= sqlite3_changes64(k->w->conn.db);
   return status;
@@ -220,9 +220,7 @@ static mneme_status find_lapses(sq_work *k) {
   while (head->lapse_count < SQ_FORGET_FIRST && sq_sql_next(&q)) {
     sq_lapse *lapse = &head->lapses[head->lapse_count++];
     lapse->expire_us = sq_col_int(&q);
-    mneme_bytes id = sq_col_bytes(&q);
-    lapse->size = (uint8_t)id.size;
-    memcpy(lapse->id, id.data, id.size);
+    lapse->row = sq_col_int(&q);
   }
   return sq_sql_end(&q);
 }
@@ -232,8 +230,7 @@ static mneme_status forget_first(sq_work *k) {
   mneme_status status = MNEME_OK;
   if (head->lapse_at == head->lapse_count) status = find_lapses(k);
   if (status != MNEME_OK || head->lapse_count == 0) return status;
-  const sq_lapse *first = &head->lapses[head->lapse_at++];
-  return delete_request(k, mneme_bytes_of(first->id, first->size));
+  return delete_request(k, head->lapses[head->lapse_at++].row);
 }
 
 static mneme_status remember(sq_work *k) {
@@ -241,8 +238,8 @@ static mneme_status remember(sq_work *k) {
   sq_head *head = k->head;
   mneme_bytes answer;
   mneme_status status = MNEME_OK;
-  if (k->had_request) {
-    status = delete_request(k, write->request_id);
+  if (k->lapsed_request != 0) {
+    status = delete_request(k, k->lapsed_request);
     sq_head_forget_lapses(head);
   }
   if (status == MNEME_OK && k->s->request_count >= MNEME_REQUEST_IDS_MAX)

@@ -107,15 +107,14 @@
   SQ(LOG_INSERT, "INSERT INTO log (life, number, revision, first, last, op) "                  \
      "VALUES (?, ?, ?, ?, ?, ?)")                                                              \
   SQ(LOG_TRIM, "DELETE FROM log WHERE life = ?1 AND number <= ?2")                             \
-  SQ(REQUEST_FIND,                                                                             \
-     "SELECT fingerprint, expire_us, answer FROM request_ids "                                 \
-     "WHERE slot = ?1 AND request_id = ?2")                                                    \
+  SQ(REQUEST_FIND, "SELECT row, fingerprint, expire_us, answer FROM request_ids INDEXED BY "   \
+     "request_ids_by_name WHERE slot = ?1 AND request_id = ?2")                                \
   SQ(REQUEST_PUT, "INSERT INTO request_ids (slot, request_id, fingerprint, expire_us, answer)" \
      " VALUES (?1, ?2, ?3, ?4, ?5)")                                                           \
-  SQ(REQUEST_DELETE, "DELETE FROM request_ids WHERE slot = ?1 AND request_id = ?2")            \
-  SQ(REQUEST_FIRST, "SELECT expire_us, request_id FROM request_ids WHERE slot = ?1 "           \
-     "ORDER BY expire_us LIMIT ?2")                                                            \
-  SQ(REQUEST_LAPSED, "SELECT slot, request_id FROM request_ids INDEXED BY "                    \
+  SQ(REQUEST_DELETE, "DELETE FROM request_ids WHERE row = ?1")                                 \
+  SQ(REQUEST_FIRST, "SELECT expire_us, row FROM request_ids INDEXED BY request_ids_by_name "   \
+     "WHERE slot = ?1 ORDER BY expire_us LIMIT ?2")                                            \
+  SQ(REQUEST_LAPSED, "SELECT row, slot FROM request_ids INDEXED BY "                           \
      "request_ids_by_expiry WHERE expire_us <= ?1 ORDER BY expire_us LIMIT ?2")                \
   SQ(TOMBSTONE_PUT, "INSERT INTO tombstones (stamp, ns, session, uid) VALUES (?, ?, ?, ?)")    \
   SQ(TOMBSTONE_FIRST, "SELECT min(stamp) FROM tombstones")                                     \
@@ -160,7 +159,8 @@
      "WHERE shelf = ?2 AND id = ?3")                                                           \
   SQ(READ_KEY, "SELECT " SQ_RECORD_PROJECTED " FROM memories INDEXED BY memories_by_key "      \
      "WHERE shelf = ?2 AND key = ?3")                                                          \
-  SQ(REQUEST_GET, "SELECT fingerprint, expire_us, answer FROM request_ids WHERE slot = "       \
+  SQ(REQUEST_GET, "SELECT fingerprint, expire_us, answer FROM request_ids "                    \
+     "INDEXED BY request_ids_by_name WHERE slot = "                                            \
      "(SELECT slot FROM sessions WHERE ns = ?1 AND session = ?2) AND request_id = ?3")         \
   SQ(LOG_READ, "SELECT number, revision, first, last, op FROM log "                            \
      "WHERE life = ?1 AND number > ?2 ORDER BY number")                                        \

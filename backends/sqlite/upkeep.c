@@ -108,7 +108,7 @@ void sq_trim(mneme_backend *store, const mneme_call *call, int64_t rows, bool *r
 }
 
 /* The session of a slot loses one of its request_ids. */
-static mneme_status forget_request(sq_writer *w, int64_t slot, mneme_bytes request_id) {
+static mneme_status forget_request(sq_writer *w, int64_t slot, int64_t row) {
   sq_head *head = NULL;
   mneme_bytes ns = {0}, session = {0};
   sq_sql q = sq_sql_begin(&w->conn, SQ_NAME_OF_SLOT);
@@ -125,8 +125,7 @@ static mneme_status forget_request(sq_writer *w, int64_t slot, mneme_bytes reque
   status = sq_head_find(w, ns, session, &head);
   if (status != MNEME_OK) return status;
   q = sq_sql_begin(&w->conn, SQ_REQUEST_DELETE);
-  sq_sql_int(&q, slot);
-  sq_sql_text(&q, request_id);
+  sq_sql_int(&q, row);
   status = sq_sql_run(&q);
   if (status != MNEME_OK) return status;
   head->s.request_count--;
@@ -136,26 +135,22 @@ static mneme_status forget_request(sq_writer *w, int64_t slot, mneme_bytes reque
 }
 
 typedef struct lapsed {
-  int64_t slot;
-  mneme_bytes request_id;
+  int64_t row, slot;
 } lapsed;
 
-/* Up to max of them, into the arena: they are deleted when none is being read. */
+/* Up to max of them: they are deleted when none is being read. */
 static mneme_status find_lapsed(sq_writer *w, int64_t now_us, lapsed *ret_list, int64_t max,
                                 int64_t *ret_count) {
   int64_t count = 0;
-  bool copied = true;
   sq_sql q = sq_sql_begin(&w->conn, SQ_REQUEST_LAPSED);
   sq_sql_int(&q, now_us);
   sq_sql_int(&q, max);
-  while (copied && count < max && sq_sql_next(&q)) {
-    ret_list[count].slot = sq_col_int(&q);
-    ret_list[count].request_id = sq_col_bytes(&q);
-    copied = sq_arena_copy(&w->arena, &ret_list[count++].request_id);
+  while (count < max && sq_sql_next(&q)) {
+    ret_list[count].row = sq_col_int(&q);
+    ret_list[count++].slot = sq_col_int(&q);
   }
-  mneme_status status = sq_sql_end(&q);
   *ret_count = count;
-  return status != MNEME_OK ? status : copied ? MNEME_OK : MNEME_NO_MEMORY;
+  return sq_sql_end(&q);
 }
 
 /* Old log entries go with the commit that makes them too many, so request_ids are
@@ -167,7 +162,7 @@ void sq_trim_run(sq_writer *w, const sq_job *job, sq_result *r) {
   if (r->status == MNEME_OK && max > 0)
     r->status = find_lapsed(w, job->call->now_us, list, max, &count);
   for (int64_t i = 0; i < count && r->status == MNEME_OK; i++)
-    r->status = forget_request(w, list[i].slot, list[i].request_id);
+    r->status = forget_request(w, list[i].slot, list[i].row);
   r->more = count == max;
 }
 

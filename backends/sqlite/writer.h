@@ -93,7 +93,7 @@ typedef struct sq_work {
   bool header_moved; /* the plan's max_age or keep_system is another */
   bool wrote;        /* a memory was created or replaced */
   bool set;          /* the settings were set, or the session was created */
-  bool had_request;  /* its request_id is remembered, and has lapsed */
+  int64_t lapsed_request; /* the row of its request_id, when that has lapsed */
   int64_t conflict_revision;
 
   mneme_written written; /* counts and refs as they come */
