@@ -1,15 +1,22 @@
 /* A small language for unit tests of an engine: one store, one namespace, and
  * writes in a line each. Compiled against one engine: ENGINE_ENTRY names its
- * entry. Every call checks that done came exactly once. */
+ * entry. Every call waits for done, which may come from a thread of the engine, and
+ * checks that it came exactly once. */
 #ifndef TESTS_UNIT_ENGINE_H
 #define TESTS_UNIT_ENGINE_H
 
 #include "cmocka_test.h"
 #include "mneme/backend.h"
 
+#include <ftw.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define ENGINE_OPTIONS_MAX 16
 
 const mneme_backend_type *ENGINE_ENTRY(void);
 
@@ -19,6 +26,9 @@ typedef struct engine {
   int64_t now_us;
   uint8_t next_uid;
   bool expired; /* what mneme_call_expired says */
+  mneme_option_value values[ENGINE_OPTIONS_MAX];
+  char folder[64]; /* of an engine with a `path`; "" = none */
+  char path[80];
 } engine;
 
 typedef struct engine_call {
@@ -46,21 +56,115 @@ static inline engine_call engine_now(const engine *e) {
   return (engine_call){{e->now_us, engine_expired}, e};
 }
 
-/* Opens a store with its default options, but for this one (NULL = none). */
-static inline void engine_open_with(engine *e, const char *option, int64_t value) {
-  char error[256] = "";
-  mneme_option_value values[8] = {{0}};
-  *e = (engine){.type = ENGINE_ENTRY(), .now_us = 1000000, .next_uid = 1};
-  for (int i = 0; e->type->options[i].name != NULL; i++) {
-    values[i].integer = strtoll(e->type->options[i].default_value, NULL, 10);
-    if (option != NULL && strcmp(e->type->options[i].name, option) == 0) values[i].integer = value;
+/* --- Waiting for done ------------------------------------------------------ */
+
+/* Any done of any test: they are few, so one condition is enough. */
+static pthread_mutex_t engine_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t engine_changed = PTHREAD_COND_INITIALIZER;
+
+static inline void engine_count(int *done) {
+  pthread_mutex_lock(&engine_lock);
+  (*done)++;
+  pthread_cond_broadcast(&engine_changed);
+  pthread_mutex_unlock(&engine_lock);
+}
+
+/* Waits until done has been called, which must have been once. */
+static inline void engine_wait(const int *done) {
+  pthread_mutex_lock(&engine_lock);
+  while (*done == 0) pthread_cond_wait(&engine_changed, &engine_lock);
+  int times = *done;
+  pthread_mutex_unlock(&engine_lock);
+  assert_int_equal(times, 1);
+}
+
+/* --- Open and close -------------------------------------------------------- */
+
+/* A number as the option tables write it. */
+static inline int64_t engine_number(const char *value) {
+  static const struct {
+    const char *name;
+    int64_t factor;
+  } units[] = {{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"ms", 1000}, {"s", 1000000}};
+  char *end;
+  int64_t number = strtoll(value, &end, 10);
+  if (strcmp(value, "true") == 0) return 1;
+  for (size_t i = 0; i < sizeof units / sizeof *units; i++)
+    if (strcmp(end, units[i].name) == 0) return number * units[i].factor;
+  return number;
+}
+
+static inline void engine_folder(engine *e) {
+  struct stat info;
+  bool memory = stat("/dev/shm", &info) == 0 && S_ISDIR(info.st_mode);
+  snprintf(e->folder, sizeof e->folder, "%s/mneme-unit-XXXXXX", memory ? "/dev/shm" : "/tmp");
+  assert_non_null(mkdtemp(e->folder));
+  snprintf(e->path, sizeof e->path, "%s/mneme.db", e->folder);
+}
+
+static inline mneme_status engine_try(engine *e, char *error, size_t size) {
+  return e->type->open(NULL, e->values, &e->store, error, size);
+}
+
+static inline void engine_reopen(engine *e) {
+  char error[512] = "";
+  mneme_status status = engine_try(e, error, sizeof error);
+  if (status != MNEME_OK) print_error("%s\n", error);
+  assert_int_equal(status, MNEME_OK);
+}
+
+/* Prepares a store of this type with its default options, but for this one (NULL =
+ * none). An engine with files gets a folder of its own, in memory where there is
+ * such a file system, and need not be durable. */
+static inline void engine_init(engine *e, const mneme_backend_type *type, const char *option,
+                               int64_t value) {
+  *e = (engine){.type = type, .now_us = 1000000, .next_uid = 1};
+  for (int i = 0; type->options != NULL && type->options[i].name != NULL; i++) {
+    const mneme_option *o = &type->options[i];
+    assert_true(i < ENGINE_OPTIONS_MAX);
+    if (strcmp(o->name, "path") == 0) engine_folder(e);
+    e->values[i].string = o->default_value;
+    if (o->default_value != NULL) e->values[i].integer = engine_number(o->default_value);
+    if (strcmp(o->name, "durability") == 0) e->values[i].string = "normal";
+    if (option != NULL && strcmp(o->name, option) == 0) e->values[i].integer = value;
   }
-  assert_int_equal(e->type->open(NULL, values, &e->store, error, sizeof error), MNEME_OK);
+}
+
+/* Also after a copy of the engine: the path is the engine's own. */
+static inline void engine_set_path(engine *e, const char *path) {
+  for (int i = 0; e->type->options != NULL && e->type->options[i].name != NULL; i++)
+    if (strcmp(e->type->options[i].name, "path") == 0) e->values[i].string = path;
+}
+
+static inline void engine_open_type(engine *e, const mneme_backend_type *type,
+                                    const char *option, int64_t value) {
+  engine_init(e, type, option, value);
+  engine_set_path(e, e->path);
+  engine_reopen(e);
+}
+
+static inline void engine_open_with(engine *e, const char *option, int64_t value) {
+  engine_open_type(e, ENGINE_ENTRY(), option, value);
 }
 
 static inline void engine_open(engine *e) { engine_open_with(e, NULL, 0); }
 
-static inline void engine_close(engine *e) { e->type->close(e->store); }
+static inline int engine_unlink(const char *path, const struct stat *info, int flag,
+                                struct FTW *at) {
+  (void)info;
+  (void)flag;
+  (void)at;
+  return remove(path);
+}
+
+static inline void engine_remove(engine *e) {
+  if (e->folder[0] != 0) nftw(e->folder, engine_unlink, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static inline void engine_close(engine *e) {
+  e->type->close(e->store);
+  engine_remove(e);
+}
 
 /* A write of the given steps, that expects nothing. */
 static inline mneme_write a_write(engine *e, const mneme_step *steps, size_t count) {
@@ -76,14 +180,7 @@ static inline mneme_write a_write(engine *e, const mneme_step *steps, size_t cou
   return w;
 }
 
-static inline void engine_written(mneme_status status, const mneme_written *written, void *ctx) {
-  outcome *o = ctx;
-  o->done++;
-  o->status = status;
-  o->removed[0] = 0;
-  if (status != MNEME_OK && status != MNEME_CONFLICT && status != MNEME_STALE_PLAN &&
-      status != MNEME_EXISTS)
-    return;
+static inline void engine_keep(outcome *o, const mneme_written *written) {
   o->written = *written;
   for (size_t i = 0; i < written->ref_count && i < 64; i++) {
     o->refs[i] = written->refs[i];
@@ -95,12 +192,22 @@ static inline void engine_written(mneme_status status, const mneme_written *writ
              i ? "," : "", (int)written->removed[i].body.size, written->removed[i].body.data);
 }
 
+static inline void engine_written(mneme_status status, const mneme_written *written, void *ctx) {
+  outcome *o = ctx;
+  o->status = status;
+  o->removed[0] = 0;
+  if (status == MNEME_OK || status == MNEME_CONFLICT || status == MNEME_STALE_PLAN ||
+      status == MNEME_EXISTS)
+    engine_keep(o, written);
+  engine_count(&o->done);
+}
+
 static inline mneme_status engine_commit(engine *e, const mneme_write *write, outcome *o) {
   engine_call call = engine_now(e);
   outcome *mine = o != NULL ? o : calloc(1, sizeof *o);
   memset(mine, 0, sizeof *mine);
   e->type->commit(e->store, &call.call, write, engine_written, mine);
-  assert_int_equal(mine->done, 1);
+  engine_wait(&mine->done);
   mneme_status status = mine->status;
   if (o == NULL) free(mine);
   return status;
@@ -174,8 +281,8 @@ static inline int listing_log(const mneme_log_entry *entry, void *ctx) {
 
 static inline void listing_done(mneme_status status, void *ctx) {
   listing *l = ctx;
-  l->done++;
   l->status = status;
+  engine_count(&l->done);
 }
 
 static inline mneme_read a_read(mneme_select select) {
@@ -193,7 +300,7 @@ static inline const char *engine_read(engine *e, const mneme_read *read, listing
   memset(l, 0, sizeof *l);
   l->stop_after = stop_after;
   e->type->read(e->store, &call.call, read, listing_record, listing_done, l);
-  assert_int_equal(l->done, 1);
+  engine_wait(&l->done);
   return l->text;
 }
 
@@ -209,7 +316,7 @@ static inline const char *engine_log(engine *e, const mneme_uid *uid, int64_t af
   memset(l, 0, sizeof *l);
   e->type->log(e->store, &call.call, text("ns"), text("s"), uid, after, listing_log, listing_done,
                l);
-  assert_int_equal(l->done, 1);
+  engine_wait(&l->done);
   return l->text;
 }
 
@@ -222,19 +329,20 @@ typedef struct got {
 
 static inline void got_session(mneme_status status, const mneme_header *header, void *ctx) {
   got *g = ctx;
-  g->done++;
   g->status = status;
-  if (status != MNEME_OK) return;
-  g->header = *header;
-  snprintf(g->settings, sizeof g->settings, "%.*s", (int)header->settings.size,
-           header->settings.data);
+  if (status == MNEME_OK) {
+    g->header = *header;
+    snprintf(g->settings, sizeof g->settings, "%.*s", (int)header->settings.size,
+             header->settings.data);
+  }
+  engine_count(&g->done);
 }
 
 static inline got engine_get(engine *e, const char *session) {
   engine_call call = engine_now(e);
   got g = {0};
   e->type->session_get(e->store, &call.call, text("ns"), text(session), got_session, &g);
-  assert_int_equal(g.done, 1);
+  engine_wait(&g.done);
   return g;
 }
 

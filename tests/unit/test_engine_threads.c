@@ -101,7 +101,9 @@ static void *read_much(void *arg) {
     e.type->stats(e.store, &call.call, text("ns"), text(""), stats_done, &stats);
     memset(l, 0, sizeof *l);
     e.type->due(e.store, &call.call, 10, listing_header, listing_done, l);
+    memset(l, 0, sizeof *l);
     e.type->trim(e.store, &call.call, 10, &more, listing_done, l);
+    engine_wait(&l->done);
   }
   free(l);
   return NULL;
