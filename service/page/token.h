@@ -53,9 +53,9 @@ typedef struct page_position {
   uint8_t arguments[16]; /* hash of the list's arguments */
   mneme_uid uid;         /* of the session; zero for PAGE_SESSIONS */
   int64_t number;        /* sequence or update_us of the last one returned, or examined */
-  int64_t budget;        /* tokens left, where the list has a budget; the sequence of the
-                            last one returned, in PAGE_MEMORIES_OF_MANY */
-  int64_t to_skip;       /* of the offset: the page ended among records that do not match */
+  int64_t budget;        /* tokens left, where the list has a budget */
+  int64_t to_skip;       /* of the offset: the page ended among records that do not match;
+                            in PAGE_MEMORIES_OF_MANY the sequence of the last one returned */
   mneme_bytes name;      /* key or session id of the last one returned, or examined */
   /* Only in resume tokens, else lost. */
   int64_t now_us;   /* of the start: what matches is fixed by it */

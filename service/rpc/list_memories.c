@@ -19,6 +19,7 @@
 #include "record/record.h"
 #include "rpc/filtered.h"
 #include "rpc/fingerprint.h"
+#include "rpc/list_memories.h"
 #include "rpc/methods.h"
 #include "rpc/touch.h"
 
@@ -55,7 +56,7 @@ static bool is_one_of(mneme_bytes value, const mneme_bytes *of, size_t count) {
   return count == 0;
 }
 
-static bool matches(const wire_list *q, const mneme_record *r) {
+bool list_matches(const wire_list *q, const mneme_record *r) {
   return is_one_of(r->role, q->roles, q->role_count) &&
          is_one_of(r->kind, q->kinds, q->kind_count) &&
          bytes_begin(r->key.data, r->key.size, q->key_prefix.data, q->key_prefix.size);
@@ -71,19 +72,11 @@ static int pass(list *l, const mneme_record *r) {
   return 0;
 }
 
-static bool fail_corrupt(list *l, const mneme_record *r) {
-  op *o = l->op;
-  return error_set(&o->error, o->arena, CODE_DATA_LOSS, "CORRUPT", NULL,
-                   "memory \"%.*s\" (sequence %lld) does not match its checksum: delete it, or "
-                   "restore the store",
-                   (int)r->id.size, r->id.data, (long long)r->sequence);
-}
-
 static bool gather(list *l, const mneme_record *r) {
   op *o = l->op;
   mneme_record plain = *r;
   if (record_open(r, &plain.body) != MNEME_OK)
-    return fail_corrupt(l, r);
+    return op_corrupt(o, r);
   switch (wire_memories_add(&l->memories, o->arena, &plain, WIRE_REPLY_MAX - PAGE_OVERHEAD)) {
   case WIRE_ADDED: l->sequences[l->memories.count - 1] = r->sequence; return true;
   case WIRE_FULL: l->more = true; return false;
@@ -101,9 +94,9 @@ static int examine(const mneme_record *r, void *ctx) {
     return 1;
   }
   l->examined++;
-  bool match = matches(q, r);
+  bool match = list_matches(q, r);
   if (match && filter_match(l->filter.rest, r, &match) != MNEME_OK)
-    return !fail_corrupt(l, r);
+    return !op_corrupt(l->op, r);
   if (!match)
     return pass(l, r);
   if (l->to_skip > 0) {
@@ -151,7 +144,7 @@ static void answer(list *l) {
              .uid = &l->uid,
              .sequences = l->sequences,
              .count = l->memories.count,
-             .reply = wire_list_reply(o->arena, &l->memories, token)};
+             .reply = wire_list_reply(o->arena, &l->memories, token, NULL, 0)};
   touch_and_finish(o, &l->request.scope, &t);
 }
 
@@ -276,6 +269,10 @@ void rpc_list_memories(op *o, const uint8_t *data, size_t size) {
   list *l = arena_calloc(o->arena, 1, sizeof *l);
   if (l == NULL || !wire_read_list(data, size, o->arena, &l->request, &o->error)) {
     op_finish(o, NULL);
+    return;
+  }
+  if (l->request.prefix.size > 0) {
+    list_many(o, &l->request);
     return;
   }
   size_t max = (size_t)l->request.page_size;

@@ -37,6 +37,13 @@ void op_fail_status(op *o, mneme_status status, bool repeatable) {
   op_fail(o);
 }
 
+bool op_corrupt(op *o, const mneme_record *r) {
+  return error_set(&o->error, o->arena, CODE_DATA_LOSS, "CORRUPT", NULL,
+                   "memory \"%.*s\" (sequence %lld) does not match its checksum: delete it by its "
+                   "id, or restore the store",
+                   (int)r->id.size, r->id.data, (long long)r->sequence);
+}
+
 void op_route(op *o, mneme_bytes ns, mneme_bytes session) {
   o->route = registry_route(o->service->registry, ns, session);
 }

@@ -48,6 +48,9 @@ void op_fail_no_memory(op *o);
 /* Answers with what a backend's status means. */
 void op_fail_status(op *o, mneme_status status, bool repeatable);
 
+/* Sets o->error: a record that does not match its checksum. Returns false. */
+bool op_corrupt(op *o, const mneme_record *r);
+
 /* Finds the session's backend and rule. */
 void op_route(op *o, mneme_bytes ns, mneme_bytes session);
 

@@ -65,20 +65,12 @@ static bool note_id(purge *p, mneme_bytes id) {
   return true;
 }
 
-static bool fail_corrupt(purge *p, const mneme_record *r) {
-  op *o = p->op;
-  return error_set(&o->error, o->arena, CODE_DATA_LOSS, "CORRUPT", NULL,
-                   "memory \"%.*s\" (sequence %lld) does not match its checksum: delete it by its "
-                   "id, or restore the store",
-                   (int)r->id.size, r->id.data, (long long)r->sequence);
-}
-
 /* Nonzero = the read is over. */
 static int judge(const mneme_record *r, void *ctx) {
   purge *p = ctx;
   bool match;
   if (filter_match(p->filter.rest, r, &match) != MNEME_OK)
-    return !fail_corrupt(p, r);
+    return !op_corrupt(p->op, r);
   if (!match)
     return 0;
   if (p->dry_run) {

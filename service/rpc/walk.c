@@ -155,6 +155,13 @@ void walk_fingerprint(const op *o, fingerprint *f) {
   }
 }
 
+void walk_note_down(walk *w, const registry_backend *b) {
+  uint64_t bit = UINT64_C(1) << b->index;
+  if ((w->down & bit) == 0)
+    w->spread.down[w->spread.down_count++] = b->name;
+  w->down |= bit;
+}
+
 void walk_start(walk *w) {
   op *o = w->op;
   w->batch = arena_alloc(o->arena, WALK_BATCH * sizeof *w->batch);

@@ -90,6 +90,10 @@ void walk_fail(walk *w, mneme_status status);
 /* The op fails with its error. */
 void walk_refuse(walk *w);
 
+/* Leaves it out: after the walk, where something more is read. Only with
+ * allow_partial. */
+void walk_note_down(walk *w, const registry_backend *b);
+
 /* The names of what was left out, for the reply. */
 static inline const char *const *walk_unavailable(const walk *w) { return w->spread.down; }
 static inline size_t walk_unavailable_count(const walk *w) { return w->spread.down_count; }

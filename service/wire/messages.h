@@ -113,6 +113,8 @@ typedef struct wire_get {
 
 typedef struct wire_list {
   wire_scope scope;
+  mneme_bytes prefix; /* not empty: of all sessions that begin so, and no `session` */
+  bool allow_partial;
   bool oldest_first;
   bool by_key;
   mneme_bytes filter;
@@ -292,7 +294,8 @@ const wire_message *wire_get_reply(arena *a, const wire_memories *m, const mneme
                                    size_t missing_id_count, const mneme_bytes *missing_keys,
                                    size_t missing_key_count, const mneme_bytes *not_returned,
                                    size_t not_returned_count);
-const wire_message *wire_list_reply(arena *a, const wire_memories *m, const char *token);
+const wire_message *wire_list_reply(arena *a, const wire_memories *m, const char *token,
+                                    const char *const *unavailable, size_t count);
 const wire_message *wire_update_reply(arena *a, const mneme_written *w, mneme_bytes session);
 const wire_message *wire_delete_reply(arena *a, const mneme_written *w, mneme_bytes session,
                                       const mneme_bytes *ids, size_t id_count,

@@ -210,7 +210,8 @@ const wire_message *wire_get_reply(arena *a, const wire_memories *m, const mneme
                                                                                       : NULL;
 }
 
-const wire_message *wire_list_reply(arena *a, const wire_memories *m, const char *token) {
+const wire_message *wire_list_reply(arena *a, const wire_memories *m, const char *token,
+                                    const char *const *unavailable, size_t count) {
   Mneme__V1__ListMemoriesResponse *r =
       wire_message_new(a, &mneme__v1__list_memories_response__descriptor);
   if (r == NULL)
@@ -218,7 +219,9 @@ const wire_message *wire_list_reply(arena *a, const wire_memories *m, const char
   r->memories = (pb_memory **)m->items;
   r->n_memories = m->count;
   r->next_page_token = (char *)token;
-  return seal(r);
+  r->unavailable_backends = wire_plain_strings(a, unavailable, count);
+  r->n_unavailable_backends = count;
+  return r->unavailable_backends != NULL ? seal(r) : NULL;
 }
 
 /* --- Writes -------------------------------------------------------------- */

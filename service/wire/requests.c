@@ -414,6 +414,27 @@ static bool read_list_limits(const Mneme__V1__ListMemoriesRequest *m, arena *a, 
   return true;
 }
 
+/* What a list of several sessions cannot do, since its order is another. */
+static bool check_prefix(const Mneme__V1__ListMemoriesRequest *m, arena *a, error *e) {
+  if (!wire_check_one_scope(m->session, m->session_prefix, a, e))
+    return false;
+  if (*m->session_prefix == '\0')
+    return !m->allow_partial ||
+           error_invalid(e, a, "CONFLICTING_FIELDS", "allow_partial",
+                         "allow_partial: only with session_prefix: a session is on one backend");
+  if (m->anchor == MNEME__V1__ANCHOR__ANCHOR_OLDEST)
+    return error_invalid(e, a, "CONFLICTING_FIELDS", "anchor",
+                         "anchor: with session_prefix the last updated come first");
+  if (m->order_by != MNEME__V1__MEMORY_ORDER__MEMORY_ORDER_UNSPECIFIED)
+    return error_invalid(e, a, "CONFLICTING_FIELDS", "order_by",
+                         "order_by: with session_prefix the order is by update_time");
+  if (m->touch == MNEME__V1__TOUCH__TOUCH_ACCESS || m->touch == MNEME__V1__TOUCH__TOUCH_TTL)
+    return error_invalid(e, a, "CONFLICTING_FIELDS", "touch",
+                         "touch: not with session_prefix, since no write spans sessions: touch by "
+                         "GetMemories, session by session");
+  return true;
+}
+
 bool wire_read_list(const uint8_t *data, size_t size, arena *a, wire_list *ret, error *e) {
   const Mneme__V1__ListMemoriesRequest *m =
       wire_unpack(&mneme__v1__list_memories_request__descriptor, data, size, a, e);
@@ -430,6 +451,10 @@ bool wire_read_list(const uint8_t *data, size_t size, arena *a, wire_list *ret, 
   if ((unsigned)m->order_by > MNEME__V1__MEMORY_ORDER__MEMORY_ORDER_KEY)
     return error_invalid(e, a, "INVALID_VALUE", "order_by",
                          "order_by: not a value of MemoryOrder");
+  if (!check_prefix(m, a, e))
+    return false;
+  ret->prefix = wire_text(m->session_prefix);
+  ret->allow_partial = m->allow_partial;
   ret->role_count = m->n_roles;
   ret->kind_count = m->n_kinds;
   ret->oldest_first = m->anchor == MNEME__V1__ANCHOR__ANCHOR_OLDEST;

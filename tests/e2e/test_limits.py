@@ -21,6 +21,7 @@ from harness import (
     request_type,
     struct,
 )
+from test_delete_sessions import make
 
 
 def limit(name, number):
@@ -137,6 +138,7 @@ with_names.count = 0
         limit("GetMemoriesRequest.keys", 512),
         limit("ListMemoriesRequest.namespace", 128),
         limit("ListMemoriesRequest.session", 512),
+        limit("ListMemoriesRequest.session_prefix", 512),
         limit("ListMemoriesRequest.roles", 128),
         limit("ListMemoriesRequest.kinds", 128),
         limit("ListMemoriesRequest.key_prefix", 512),
@@ -1001,3 +1003,16 @@ def test_number_of_unread_bytes_is_no_way_around(client):
             client.raw(
                 "AppendMemories", wire.data(2, "s") + wire.data(3, data)
             )
+
+
+# Not on the sanitizer build: it takes as many sessions.
+@pytest.mark.limit("ListMemories.sessions_of_many", 100000)
+def test_a_hundred_thousand_sessions(start_server):
+    client = start_server().client("n")
+    make(client, ["s%06d" % n for n in range(100000)])
+    got = client.ListMemories(session_prefix="s", page_size=2)
+    assert len(got.memories) == 2
+    client.CreateSession(session="s-one-too-many")
+    with refused("FAILED_PRECONDITION", "LIST_TOO_LARGE"):
+        client.ListMemories(session_prefix="s", page_size=2)
+    assert client.ListMemories(session_prefix="s0", page_size=2).memories

@@ -176,7 +176,6 @@ def test_the_walk_sees_what_the_contract_says():
         ("AppendMemories", "memories[0].embed"),
         ("IngestMemories", "memories[0].embed"),
         ("ListMemories", "view"),
-        ("ListMemories", "session_prefix"),
         ("CreateSession", "backend"),
         ("CreateSession", "policy.language"),
         ("UpdateSession", "policy.cleanup_interval"),

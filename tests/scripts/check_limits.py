@@ -55,6 +55,14 @@ IN_CODE = {
         "service/rpc/list_memories.c",
         "#define EXAMINED_MAX 10000",
     ),
+    ("ListMemories.examined_of_many", 100000): (
+        "service/rpc/list_many.c",
+        "#define RECORDS_MAX 100000 ",
+    ),
+    ("ListMemories.sessions_of_many", 100000): (
+        "service/rpc/list_many.c",
+        "#define SESSIONS_MAX 100000 ",
+    ),
     ("ListSessions.examined", 1000): (
         "service/rpc/list_sessions.c",
         "#define FILTERED_EXAMINED_MAX 1000",

@@ -129,7 +129,7 @@ static void bodies_come_back_byte_for_byte(void **state) {
     memset(borrowed, 'x', bodies[i].size);
     free(borrowed);
     Mneme__V1__ListMemoriesResponse *back =
-        parse(&mneme__v1__list_memories_response__descriptor, wire_list_reply(&shared, &list, ""));
+        parse(&mneme__v1__list_memories_response__descriptor, wire_list_reply(&shared, &list, "", NULL, 0));
     assert_int_equal(back->n_memories, 1);
     mneme_bytes again = body_again(back->memories[0]);
     assert_int_equal(again.size, bodies[i].size);
@@ -145,7 +145,7 @@ static void a_memory_shows_all_of_its_record(void **state) {
   assert_true(wire_memories_init(&list, &shared, 1));
   assert_int_equal(wire_memories_add(&list, &shared, &r, 0), WIRE_ADDED);
   Mneme__V1__ListMemoriesResponse *back =
-      parse(&mneme__v1__list_memories_response__descriptor, wire_list_reply(&shared, &list, "t"));
+      parse(&mneme__v1__list_memories_response__descriptor, wire_list_reply(&shared, &list, "t", NULL, 0));
   assert_string_equal(back->next_page_token, "t");
   const pb_memory *m = back->memories[0];
   assert_string_equal(m->id, "id-1");
@@ -182,7 +182,7 @@ static void what_a_record_has_not_is_not_shown(void **state) {
   assert_true(wire_memories_init(&list, &shared, 1));
   assert_int_equal(wire_memories_add(&list, &shared, &r, 0), WIRE_ADDED);
   Mneme__V1__ListMemoriesResponse *back =
-      parse(&mneme__v1__list_memories_response__descriptor, wire_list_reply(&shared, &list, ""));
+      parse(&mneme__v1__list_memories_response__descriptor, wire_list_reply(&shared, &list, "", NULL, 0));
   const pb_memory *m = back->memories[0];
   assert_int_equal(m->_importance_case, 0);
   assert_null(m->ttl);
@@ -195,7 +195,7 @@ static void what_a_record_has_not_is_not_shown(void **state) {
   assert_true(wire_memories_init(&list, &shared, 1));
   assert_int_equal(wire_memories_add(&list, &shared, &r, 0), WIRE_ADDED);
   back =
-      parse(&mneme__v1__list_memories_response__descriptor, wire_list_reply(&shared, &list, ""));
+      parse(&mneme__v1__list_memories_response__descriptor, wire_list_reply(&shared, &list, "", NULL, 0));
   is_time(back->memories[0]->event_time, 0, 0);
 }
 
@@ -214,7 +214,7 @@ static void a_reply_ends_before_its_limit(void **state) {
     assert_int_equal(wire_memories_add(&list, &shared, &r, 0), WIRE_ADDED);
   assert_int_equal(wire_memories_add(&list, &shared, &r, 0), WIRE_FULL); /* max */
   assert_int_equal(list.count, 100);
-  assert_true(wire_size(wire_list_reply(&shared, &list, "")) <= list.bytes);
+  assert_true(wire_size(wire_list_reply(&shared, &list, "", NULL, 0)) <= list.bytes);
   static arena small;
   arena_init(&small, 0);
   arena_alloc(&small, ARENA_FIRST_BYTES);
@@ -235,7 +235,7 @@ static void pages_are_turned_round(void **state) {
     }
     wire_memories_reverse(&list);
     Mneme__V1__ListMemoriesResponse *back = parse(
-        &mneme__v1__list_memories_response__descriptor, wire_list_reply(&shared, &list, ""));
+        &mneme__v1__list_memories_response__descriptor, wire_list_reply(&shared, &list, "", NULL, 0));
     for (int i = 0; i < count; i++)
       assert_int_equal(back->memories[i]->sequence, count - 1 - i);
   }
