@@ -17,10 +17,14 @@ calls per second of the server's own CPU time stand beside calls per second.
     no-op    grpc.health.v1 Check on mnemed       against echo of the same
     append   one memory of 250 bytes with a       against echo of the same
              request_id, on dict
+    durable  the same append, on sqlite           against echo of the same
     list     the newest 50 of such memories       against echo of the request
+    sqlite   commits and reads of the engine      against a bare driver that
+             without gRPC                         runs its very statements
 
 Then, on mnemed alone: memory when idle and for a million small memories, and
-appends beside somebody who scans that million (on all cores).
+appends beside somebody who scans that million (on all cores), on dict and on
+sqlite.
 
 --short makes everything small, to see that it works; it ends with
 `N passed, N failed` and asserts no speed.
@@ -53,7 +57,18 @@ backends:
 sessions:
   - { match: "*/*", backend: memory }
 """
+DURABLE = """
+limits: { queues: %d }
+backends:
+  store: { type: sqlite, path: bench.db }
+sessions:
+  - { match: "*/*", backend: store }
+"""
+COUNT_SYNC = harness.BUILD / "count_sync.so"
+SQLITE_BENCH = harness.BUILD / "sqlite_bench"
+OUTSTANDING = (1, 8, 64, 256)
 CALLERS = (1, 8, 64)
+ALL = ["noop", "append", "durable", "list", "sqlite", "memory", "durable_memory"]
 CONTENT = ("The quick brown fox jumps over the lazy dog. " * 6)[:250]
 SMALL = "A small memory, as an agent would note it down."
 
@@ -107,13 +122,22 @@ class Echo:
         self.process.wait()
 
 
+def syncs_of(server):
+    """How often the server has synced, where that is counted."""
+    try:
+        return int.from_bytes((server.folder / "syncs").read_bytes(), "little")
+    except (AttributeError, FileNotFoundError):
+        return 0
+
+
 class Load:
     """One run of ghz: what it counted, and what the server spent meanwhile."""
 
     UNITS = {"ns": 1e-3, "µs": 1.0, "us": 1.0, "ms": 1e3, "s": 1e6}
 
     def __init__(self, server, call, data, protoset, callers, seconds, where):
-        before = cpu_seconds(server.pid)
+        before, syncs = cpu_seconds(server.pid), syncs_of(server)
+        self.seconds = seconds
         ended = subprocess.run(
             # taskset, not preexec_fn: gRPC's own threads do not outlive a fork.
             ["taskset", "-c", ",".join(map(str, sorted(where)))]
@@ -149,6 +173,7 @@ class Load:
         good = re.search(r"\[OK\]\s+(\d+) responses", text)
         if not good or int(good.group(1)) != self.count:
             raise RuntimeError("not every call succeeded:\n" + text)
+        self.syncs = syncs_of(server) - syncs
         self.p50 = self.percentile(text, 50)
         self.p99 = self.percentile(text, 99)
         self.per_cpu = self.count / self.cpu
@@ -211,6 +236,14 @@ def row(callers, pairs):
     )
 
 
+def sync_row(callers, loads):
+    return (
+        str(callers),
+        "%.0f" % statistics.median(l.syncs / l.seconds for l in loads),
+        "%.1f" % statistics.median(l.count / max(l.syncs, 1) for l in loads),
+    )
+
+
 # ---- what is measured -------------------------------------------------------
 
 
@@ -231,21 +264,29 @@ class Bench:
         )
         self.round = 0
 
-    def mnemed(self, queues=1):
+    def mnemed(self, queues=1, config=CONFIG):
         folder = pathlib.Path(tempfile.mkdtemp(dir=self.folder))
-        return harness.Server(folder, CONFIG % queues)
+        env = {}
+        if config is DURABLE:
+            (folder / "syncs").write_bytes(bytes(8))
+            env["LD_PRELOAD"] = str(COUNT_SYNC)
+            env["COUNT_SYNC_FILE"] = str(folder / "syncs")
+        return harness.Server(folder, config % queues, env=env)
 
-    def compare(self, name, echo_call, echo_data, call, data, prepare=None):
+    def compare(
+        self, name, echo_call, echo_data, call, data, prepare=None, config=CONFIG
+    ):
         """A table: the same load on both, in turns."""
         print(name)
         server_cores, load_cores = cores()
-        echo, mneme = Echo(), self.mnemed()
+        echo, mneme = Echo(), self.mnemed(config=config)
         try:
             for each in (echo, mneme):
                 pin(each.pid, server_cores)
             if prepare:
                 prepare(mneme)
             rows = [HEAD]
+            synced = [("callers", "syncs/s", "appends per sync")]
             for callers in self.options.callers:
                 pairs = []
                 for n in range(self.options.rounds + 1):
@@ -270,7 +311,11 @@ class Bench:
                     if n:  # the first warms up
                         pairs.append(made)
                 rows.append(row(callers, pairs))
+                if config is DURABLE:
+                    synced.append(sync_row(callers, [m for _, m in pairs]))
             table(rows)
+            if config is DURABLE:
+                table(synced)
         finally:
             echo.stop()
             mneme.stop()
@@ -284,7 +329,7 @@ class Bench:
             '{"service":""}',
         )
 
-    def append(self):
+    def append(self, engine="dict", config=CONFIG):
         # A session for each caller and round: a session remembers at most
         # 65,536 request_ids.
         data = (
@@ -292,12 +337,36 @@ class Bench:
             '"memories":[{"role":"user","content":"%s"}]}' % CONTENT
         )
         self.compare(
-            "append: one memory of 250 bytes with a request_id, dict : echo",
+            "append: one memory of 250 bytes with a request_id, %s : echo"
+            % engine,
             "mneme.bench.Echo.AppendMemories",
             data,
             "mneme.v1.MemoryBackend.AppendMemories",
             data,
+            config=config,
         )
+
+    def durable(self):
+        self.append("sqlite at durability full", DURABLE)
+
+    def sqlite(self):
+        """Engine and bare driver by themselves: no gRPC, no pinning."""
+        folder = tempfile.mkdtemp(dir=self.folder)
+        rounds = str(self.options.rounds)
+        commits = str(int(self.options.seconds * 10000))
+        print("sqlite: the engine : a bare driver with its statements")
+        for outstanding in OUTSTANDING:
+            # One by one, each waits for the disk.
+            count = commits if outstanding > 1 else str(int(commits) // 5)
+            subprocess.run(
+                [str(SQLITE_BENCH), "commit", folder]
+                + [str(outstanding), count, rounds],
+                check=True,
+            )
+        subprocess.run(
+            [str(SQLITE_BENCH), "last", folder, commits, rounds], check=True
+        )
+        print(flush=True)
 
     def list(self):
         def prepare(server):
@@ -322,16 +391,19 @@ class Bench:
             client.append("big", *[SMALL] * 1000)
         return time.monotonic() - begin
 
-    def memory(self):
+    def memory(self, engine="dict", config=CONFIG):
         """RSS idle and per million, and appends beside a scan of them."""
-        server = self.mnemed(0)
+        server = self.mnemed(0, config)
         try:
             client = server.client()
             idle = server.memory("VmRSS")
             count = self.options.memories
             took = self.fill(client, count)
             grown = server.memory("VmRSS") - idle
-            print("memory: %d memories of %d bytes" % (count, len(SMALL)))
+            print(
+                "memory: %d memories of %d bytes, %s"
+                % (count, len(SMALL), engine)
+            )
             table(
                 [
                     ("RSS idle", "RSS per million", "bytes each", "appended/s"),
@@ -347,6 +419,9 @@ class Bench:
                 self.beside_a_scan(server)
         finally:
             server.stop()
+
+    def durable_memory(self):
+        self.memory("sqlite", DURABLE)
 
     def beside_a_scan(self, server):
         data = (
@@ -444,14 +519,14 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0, help="per load")
     parser.add_argument(
-        "--only", choices=["noop", "append", "list", "memory"], action="append"
+        "--only", choices=ALL, action="append", help="repeatable"
     )
     options = parser.parse_args()
     options.callers, options.memories = CALLERS, 1000000
     if options.short:
         options.rounds, options.seconds = 1, 0.4
         options.callers, options.memories = (8,), 20000
-    wanted = options.only or ["noop", "append", "list", "memory"]
+    wanted = options.only or ALL
     missing = [each for each in (GHZ, ECHO) if not each.exists()]
     if missing and not options.short:
         sys.exit("missing: %s" % ", ".join(map(str, missing)))
@@ -464,7 +539,7 @@ def main():
 def measure(bench, wanted, missing):
     passed = failed = 0
     for name in wanted:
-        if missing and name != "memory":
+        if missing and name not in ("memory", "durable_memory", "sqlite"):
             print("skipped: %s: no %s" % (name, missing[0].name))
             continue
         try:
