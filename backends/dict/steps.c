@@ -410,6 +410,10 @@ static mneme_status evict_until(dict_work *w, const mneme_target *target,
 mneme_status dict_work_evict(dict_work *w) {
   dict_session *s = w->current;
   const mneme_plan *plan = &w->write->plan;
+  if (plan->evict_above == 0 && plan->evict_above_tokens == 0) { /* mostly */
+    if (plan->strategy != MNEME_EVICT_LEAST_IMPORTANT && s->ranked) dict_session_unrank(s);
+    return MNEME_OK;
+  }
   dict_record *newest = dict_spine_back(&s->spine, INT64_MAX);
   if (newest == NULL) return MNEME_OK;
   mneme_load load = {
