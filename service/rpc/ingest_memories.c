@@ -57,7 +57,6 @@ struct ingest {
   int64_t next_index;
   bool half_closed;
   bool draining; /* reads no more, and ends when the ring is empty */
-  bool ending; /* an item failed in a way that ends the stream */
   bool over;   /* finished or closed */
 };
 
@@ -182,21 +181,23 @@ static bool may_run(const ingest *in, size_t i) {
   return true;
 }
 
-static void look_for_end(ingest *in) {
-  for (size_t i = 0; i < in->count && !in->ending; i++)
-    in->ending = is_done(at(in, i)) && at(in, i)->op.reply == NULL &&
-                 ends_stream(&at(in, i)->op.error);
+/* How many items stand before the first that ends the stream. They still run and
+ * are answered; those behind it would overtake it. */
+static size_t count_before_end(const ingest *in) {
+  size_t i = 0;
+  while (i < in->count && !(is_done(at(in, i)) && at(in, i)->op.reply == NULL &&
+                            ends_stream(&at(in, i)->op.error)))
+    i++;
+  return i;
 }
 
 static void start_items(ingest *in) {
-  look_for_end(in);
-  for (size_t i = 0; i < in->count && !in->ending && !in->over; i++) {
+  for (size_t i = 0; i < count_before_end(in) && !in->over; i++) {
     item *it = at(in, i);
     if (it->state == ITEM_WAITING && !is_done(it) && may_run(in, i)) {
       it->state = ITEM_RUNNING;
       transport_stream_hold(in->transport);
       item_run(it);
-      look_for_end(in);
     }
   }
 }
@@ -260,7 +261,8 @@ static void pump(ingest *in) {
     finish(in, NULL, NULL);
   else if (in->draining && in->count == 0 && transport_stream_can_send(in->transport))
     finish_draining(in);
-  else if (!in->draining && !in->half_closed && !in->ending && in->count < INGEST_WINDOW)
+  else if (!in->draining && !in->half_closed && in->count < INGEST_WINDOW &&
+           count_before_end(in) == in->count)
     transport_stream_read(in->transport);
 }
 

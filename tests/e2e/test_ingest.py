@@ -1,6 +1,7 @@
 """IngestMemories: a stream of appends, each with an answer of its own."""
 
 import itertools
+import json
 import queue
 import threading
 
@@ -9,6 +10,7 @@ import pytest
 
 import pb
 from harness import (
+    BUILD,
     PATIENCE,
     SANITIZED,
     explain,
@@ -125,6 +127,34 @@ def test_errors_of_items_leave_the_stream_alone(client):
     assert client.texts("s") == ["x", "a", "b", "z"]
     # What was refused burned no sequence.
     assert [m.sequence for m in client.list("s")] == [1, 2, 3, 4]
+
+
+def test_what_stands_before_an_item_that_ends_the_stream_is_answered(
+    start_server,
+):
+    """A store is full, and says so at once, while items of another session wait
+    for each other: they are committed and answered, then the stream ends."""
+    server = start_server(
+        """
+backends:
+  tiny: { type: dict, max_bytes: 4096 }
+  slow: { plugin: %s }
+sessions:
+  - { match: "*/tiny", backend: tiny }
+  - { match: "*/*", backend: slow }
+"""
+        % json.dumps(str(BUILD / "mneme_late.so"))
+    )
+    client = server.client("n")
+    items = [client.item("s", "%d" % n) for n in range(20)]
+    items.append(client.item("tiny", "x" * 10000))
+    items.append(client.item("s", "too late"))
+    answers = []
+    with refused("RESOURCE_EXHAUSTED", "STORE_FULL"):
+        for answer in client.ingest(items):
+            answers.append(answer.append.memories[0].sequence)
+    assert answers == list(range(1, 21))
+    assert client.texts("s") == ["%d" % n for n in range(20)]
 
 
 def test_items_of_one_session_keep_their_order(client):
