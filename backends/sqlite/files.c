@@ -1,12 +1,15 @@
 /* The files around the database: its folder, itself with the rights of its owner
  * only, and PATH.lock. SQLite's own locks let several processes write to one file;
  * this engine keeps sessions in memory, so there may be one only. The lock is
- * flock's, which the kernel takes back when the process ends, however it ends. */
+ * flock's, which the kernel takes back when the process ends, however it ends. It
+ * lies beside the file that SQLite opens, at the end of all links: two names for one
+ * file are one lock. */
 #include "sqlite.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -65,18 +68,26 @@ static mneme_status take_lock(const char *path, int *ret_lock, char *error, size
   return MNEME_OK;
 }
 
-mneme_status sq_files_prepare(const char *path, int *ret_lock, char *error, size_t size) {
-  int lock;
-  mneme_status status = make_folders(path, error, size);
-  if (status == MNEME_OK) status = take_lock(path, &lock, error, size);
-  if (status != MNEME_OK) return status;
+static mneme_status make_file(const char *path, char *error, size_t size) {
   int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (fd < 0) {
-    status = refuse(error, size, path, "may this user read and write it?");
-    close(lock);
-    return status;
-  }
+  if (fd < 0) return refuse(error, size, path, "may this user read and write it?");
   close(fd);
-  *ret_lock = lock;
   return MNEME_OK;
+}
+
+mneme_status sq_files_prepare(const char *path, int *ret_lock, char *error, size_t size) {
+  mneme_status status = make_folders(path, error, size);
+  if (status == MNEME_OK) status = make_file(path, error, size);
+  if (status != MNEME_OK) return status;
+  char *real = realpath(path, NULL);
+  if (real == NULL) return refuse(error, size, path, "may this user read its folders?");
+  if (strlen(real) < SQ_PATH_MAX) {
+    status = take_lock(real, ret_lock, error, size);
+  } else {
+    snprintf(error, size, "%s: it stands for a path that is longer than %d bytes", path,
+             SQ_PATH_MAX - 1);
+    status = MNEME_INVALID;
+  }
+  free(real);
+  return status;
 }

@@ -47,7 +47,7 @@ typedef struct sq_writer sq_writer;
 mneme_status sq_schema_bring(sq_conn *conn, uint64_t id, char *error, size_t size);
 
 /* Makes what is missing of the path's parents (0700) and the file (0600), and locks
- * PATH.lock, which *ret_lock keeps open. */
+ * PATH.lock, which *ret_lock keeps open; PATH as it is at the end of all links. */
 mneme_status sq_files_prepare(const char *path, int *ret_lock, char *error, size_t size);
 
 /* Copies the store at path into file (backup.c); needs no open store. */

@@ -277,6 +277,13 @@ static int on_commit(void *ctx, sqlite3 *db, const char *name, int frames) {
 
 void sq_writer_watch_wal(sq_writer *w) { sqlite3_wal_hook(w->conn.db, on_commit, w); }
 
+/* Whether the file could not be opened for somebody else's lock, which goes by
+ * itself; anything else is for the operator to mend first. */
+static bool is_locked(const sq_writer *w, mneme_status status) {
+  return status == MNEME_DOWN && w->conn.db != NULL &&
+         (sqlite3_errcode(w->conn.db) & 0xff) == SQLITE_BUSY;
+}
+
 mneme_status sq_writer_open(mneme_backend *store, char *error, size_t size) {
   sq_writer *w = calloc(1, sizeof *w);
   if (w == NULL || !sq_heads_init(&w->heads)) {
@@ -289,6 +296,9 @@ mneme_status sq_writer_open(mneme_backend *store, char *error, size_t size) {
   mneme_status status = sq_writer_connect(w, error, size);
   if (status == MNEME_CORRUPT) {
     sq_writer_set_health(w, SQ_DAMAGED, error);
+    status = MNEME_OK;
+  } else if (is_locked(w, status)) { /* the thread tries again */
+    sq_writer_set_health(w, SQ_DOWN, error);
     status = MNEME_OK;
   }
   if (status != MNEME_OK) return status;
