@@ -6,32 +6,71 @@ import random
 import subprocess
 import tempfile
 
+import harness
 from faults import Faults
 from rounds import Round
 
 
+class Calm(Round):
+    """A round without a crash: everything is written, then the server ends well
+    (under a sanitizer: without a leak)."""
+
+    def run(self):
+        self.engine.prepare()
+        try:
+            self.start()
+            self.patience(harness.PATIENCE)
+            self.write()
+            assert not any(each.cut for each in self.workers), self.errors()
+            self.repeat_acknowledged()
+            self.read_everything()
+            self.check()
+            self.stop()
+        finally:
+            self.close()
+        self.result.acknowledged = self.count
+        return self.result
+
+
 class PowerCut(Round):
     """The process dies at a write or a sync, or is killed; then whatever was not
-    synced is lost, wholly (half of the rounds) or in part."""
+    synced is lost, wholly or in part. The next start may end the same way."""
 
-    dies_at = ("die_at_write", "die_at_sync", "die_after_sync", None)
+    ways = ("die_at_write", "die_at_sync", "die_after_sync", None)
 
     def crash(self):
-        way = self.chance.choice(self.dies_at)
-        if way is not None:
-            nth = self.chance.randrange(1, 12)
-            setattr(self.faults.control, way, nth)
+        if self.arm(12):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 # The others go on writing, and one of them brings it about.
                 self.server.process.wait(1)
                 return
         self.engine.kill(self.server)
 
-    def restart(self):
+    def arm(self, most):
+        """Whether it will die by itself, at one of so many operations."""
+        way = self.chance.choice(self.ways)
+        if way is not None:
+            nth = self.chance.randrange(1, most)
+            setattr(self.faults.control, way, nth)
+        return way is not None
+
+    def cut_power(self):
+        self.faults.control.calm()
         chance = self.chance.choice([None, self.chance])
-        self.result.lost = self.faults.power_cut(
-            self.engine.file.parent, chance
-        )
+        folder = self.engine.file.parent
+        self.result.lost += self.faults.power_cut(folder, chance)
+
+    def restart(self):
+        for _ in range(self.chance.choice([0, 0, 1, 2])):
+            self.cut_power()
+            self.arm(6)
+            try:
+                self.start()
+            except AssertionError as why:
+                assert "mnemed ended" in str(why), why
+            else:
+                self.engine.kill(self.server)
+        self.cut_power()
         super().restart()
 
 
@@ -50,7 +89,10 @@ def one_round(engine, seed, crash="kill", keep=None, options=None, **more):
                 tempfile.TemporaryDirectory(prefix="mneme-fault-")
             )
         made = engine(folder, random.Random(seed), **options or {})
-        faults = Faults(folder, shadow=True) if kind is not Round else None
+        faults = None
+        if kind is not Round:
+            malloc = not harness.SANITIZED
+            faults = Faults(folder, shadow=True, malloc=malloc)
         return kind(made, seed, faults, **more).run()
 
 

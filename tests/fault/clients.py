@@ -23,6 +23,7 @@ AGAIN = {
     "OUTCOME_UNKNOWN",
     "STORE_FULL",
     "NO_MEMORY",
+    "REFUSED",
 }
 UNKNOWN = {"OUTCOME_UNKNOWN"}
 
@@ -60,7 +61,10 @@ def failure(error):
             reason, metadata = info.reason, dict(info.metadata)
         elif each.Unpack(again):
             retry = again.retry_delay.ToTimedelta().total_seconds()
-    return Failure(reason, metadata, retry, error.code().name, error.details())
+    code = error.code().name
+    if reason is None and code == "RESOURCE_EXHAUSTED":
+        reason = "REFUSED"  # by the transport, before the service saw it
+    return Failure(reason, metadata, retry, code, error.details())
 
 
 def item_failure(error):

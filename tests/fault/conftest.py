@@ -8,7 +8,6 @@ The mark `asan` is that of tests/e2e: run on the sanitizer build too.
 
 import os
 import random
-import re
 
 import pytest
 
@@ -51,16 +50,8 @@ def pytest_generate_tests(metafunc):
     )
 
 
-def has_engine(name):
-    """Whether the daemon has it built in."""
-    text = harness.run("--help-config").stdout
-    return re.search(r"\b%s\b" % name, text) is not None
-
-
 @pytest.fixture(scope="session")
 def sqlite():
-    if not has_engine("sqlite"):
-        pytest.skip("this build has no sqlite")
     return engines.Sqlite
 
 

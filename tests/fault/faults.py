@@ -84,37 +84,52 @@ class Faults:
     def power_cut(self, folder, chance=None):
         """Leaves in the folder what a power cut would, after the process was
         killed. Without chance all that was not synced is lost; with it (a
-        random.Random) each sector and each name that was not is lost or kept,
-        one by one. Returns how many sectors and names were lost."""
-        lost = power_cut(pathlib.Path(folder), self.shadow, chance)
+        random.Random) some of it is. Returns how many sectors and names were
+        lost."""
+        lost = power_cut(pathlib.Path(folder), self.shadow, _Luck(chance))
         shutil.rmtree(self.shadow)
         self.shadow.mkdir()
         return lost
 
 
-def power_cut(folder, shadow, chance=None):
+class _Luck:
+    """What of the unsynced is kept: nothing, each sector by a coin, or of each
+    file a beginning, as when it was being written out in order."""
+
+    def __init__(self, chance):
+        self.coin = random.Random(chance.random()) if chance else None
+        self.odds = chance.choice([0.05, 0.5, 0.95, None]) if chance else 0
+        self.until = 0
+
+    def begin(self, size):
+        """With each file."""
+        self.until = self.coin.randrange(size + 1) if self.coin else 0
+
+    def keeps(self, at=0):
+        """What stands there in the file; without a place: a name, a size."""
+        if self.odds is None:
+            return at < self.until
+        return self.coin is not None and self.coin.random() < self.odds
+
+
+def power_cut(folder, shadow, luck):
     names = {
         each.name.removesuffix(".new").removesuffix(".gone")
         for each in shadow.iterdir()
     }
-    keep = chance.choice([0.05, 0.5, 0.95]) if chance else 0
-    coin = random.Random(chance.random()) if chance else None
-
-    def kept():
-        return bool(coin) and coin.random() < keep
-
     lost = 0
     for name in sorted(names):
         file, old, new = folder / name, shadow / name, shadow / (name + ".new")
+        luck.begin(file.stat().st_size if file.exists() else 0)
         if new.exists():  # its name was not synced, nor what it was before
-            if file.exists() and kept():
-                lost += _mix(file, new, kept)
+            if file.exists() and luck.keeps():
+                lost += _mix(file, new, luck)
                 continue
             lost += 1
         elif file.exists():
-            lost += _mix(file, old, kept)
+            lost += _mix(file, old, luck)
             continue
-        elif kept():  # it stays removed
+        elif luck.keeps():  # it stays removed
             continue
         if old.exists():
             shutil.copyfile(old, file)
@@ -125,17 +140,16 @@ def power_cut(folder, shadow, chance=None):
     return lost
 
 
-def _mix(file, durable, kept):
+def _mix(file, durable, luck):
     """Each sector that differs is as it was synced, unless it is kept."""
     is_, was = file.read_bytes(), durable.read_bytes()
-    size = len(is_) if len(is_) == len(was) or kept() else len(was)
+    size = len(is_) if len(is_) == len(was) or luck.keeps() else len(was)
     made = bytearray(size)
     lost = int(size != len(is_))
     for at in range(0, size, SECTOR):
         new, old = is_[at : at + SECTOR], was[at : at + SECTOR]
-        if new == old or kept():
-            chosen = new
-        else:
+        chosen = new
+        if new != old and not luck.keeps(at):
             chosen = old
             lost += 1
         chosen = chosen[: size - at]
