@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the seeds of fuzz_wire_check and fuzz_page_token into corpus/.
+"""Writes the seeds of fuzz_wire_check, fuzz_filter and fuzz_page_token into corpus/.
 
     tests/fuzz/make_corpus.py           writes them
     tests/fuzz/make_corpus.py --check   fails when a file differs
@@ -126,6 +126,9 @@ WIRE = {
     "list": (9, SCOPE + number(5, 2) + chunk(6, "user") + chunk(7, "fact")
              + number(8, 500) + number(9, 2) + chunk(10, "k") + number(12, 10)
              + chunk(13, "t") + number(14, 2)),
+    "list_filter": (9, SCOPE + chunk(4, 'role = "user"')),
+    "sessions_filter": (2, chunk(4, 'labels.env = "p"') + number(6, 5)),
+    "delete_filter": (11, SCOPE + chunk(5, "role:*") + chunk(9, "token")),
     "update": (10, SCOPE + chunk(3, "id-1") + chunk(5, SMALL)
                + chunk(6, chunk(1, "content") + chunk(1, "role"))
                + chunk(7, META) + number(8, 3) + chunk(9, "r-5")),
@@ -145,6 +148,64 @@ WIRE = {
                  + number(8, 1) + chunk(9, "t") + number(10, 1)),
     "clean_up_short": (17, number(11, 30) + double(12, 0.5)),
     "unknown_field": (15, number(1, 1)),
+}
+
+# ---- filters ----------------------------------------------------------------
+
+FILTER = {
+    "empty": "",
+    "blank": " \t\n",
+    "equal": 'role = "user"',
+    "not_equal": "kind != 'fact'",
+    "order": "importance >= 0.7",
+    "bool": "pinned = true",
+    "tier": "tier IN (LONG_TERM, TIER_SENSORY, 'SHORT_TERM')",
+    "in": 'id IN ("b", "a", "b", "\\u00e9\\ud83d\\ude00")',
+    "in_numbers": "sequence IN (3, 1, 2.5, 1e2)",
+    "has": 'content : "Bob"',
+    "like": 'content ~ "STRAßE"',
+    "like_not": 'NOT author ~ "ẞ"',
+    "present": "key:*",
+    "missing": "NOT expire_time:*",
+    "time": "create_time > 2026-01-31T10:00:00.5+01:00",
+    "time_quoted": 'event_time <= "1969-12-31T23:59:59.999999Z"',
+    "age": "age(create_time) > 30d12h",
+    "age_small": "age(last_access_time) <= 1ms500us",
+    "and": 'role = "user" AND pinned = false AND token_count < 5',
+    "or": 'role = "user" OR key > "k" OR access_count = 0',
+    "group": "(pinned = true OR tier:*) AND NOT (key:* AND NOT role:*)",
+    "metadata": 'metadata.a."b.c".d = 1',
+    "metadata_quote": 'metadata."q\\"q".\'it\\\'s\' != null',
+    "metadata_types": 'metadata.a IN (1, "1", true, null, [], {}, [1, {"k": -0}])',
+    "metadata_list": 'metadata.a : [1, "x", [true, null]]',
+    "metadata_object": 'metadata.a = {"b": 1, "a": {"z": [], "A": 2e-3}}',
+    "metadata_deep": "metadata" + ".a" * 16 + " = " + "[" * 16 + "]" * 16,
+    "labels": 'labels."a/b" = "x" AND id : "a/"',
+    "sessions": "age(update_time) > 1d AND NOT expire_time:*",
+    "parentheses": "(" * 16 + "pinned=true" + ")" * 16,
+    "nots": "NOT " * 16 + "pinned=true",
+    "too_deep": "(" * 17 + "pinned=true" + ")" * 17,
+    "terms": " OR ".join(["sequence=1"] * 65),
+    "values": "sequence IN (%s)" % ",".join(["7"] * 1001),
+    "number_large": "metadata.a = 9007199254740993",
+    "number_small": "metadata.a = 5e-324",
+    "number_none": "metadata.a = 1e309",
+    "number_long": "metadata.a = 0." + "1" * 70,
+    "number_odd": "metadata.a = -00.5e+",
+    "mixed": 'role = "a" AND key = "b" OR id = "c"',
+    "bare": "role",
+    "bare_value": "role = user",
+    "lower": 'not role = "a" and key in ("b")',
+    "foreign": 'role == "a" && !pinned || key <> "b"',
+    "open_string": 'role = "a\\',
+    "open_list": "metadata.a = [1, {\"b\": [",
+    "open_in": "id IN (",
+    "escape": 'role = "\\x\\ud800"',
+    "key_twice": 'metadata.a = {"k": 1, "k": 2}',
+    "no_time": "create_time > 2026-02-30T00:00:00Z",
+    "unknown": "colour = 5",
+    "star": "role = *",
+    "no_path": "metadata = 1",
 }
 
 # ---- page tokens ------------------------------------------------------------
@@ -192,6 +253,10 @@ def main():
         CORPUS / "fuzz_wire_check" / name: bytes([which]) + message
         for name, (which, message) in WIRE.items()
     }
+    files.update(
+        (CORPUS / "fuzz_filter" / name, text.encode())
+        for name, text in FILTER.items()
+    )
     files.update(
         (CORPUS / "fuzz_page_token" / name, text) for name, text in PAGE.items()
     )
