@@ -68,10 +68,13 @@ static mneme_status take_lock(const char *path, int *ret_lock, char *error, size
   return MNEME_OK;
 }
 
+/* One that is there is not opened: to close it would take away the locks that SQLite
+ * has on it, should this process have it open already. */
 static mneme_status make_file(const char *path, char *error, size_t size) {
-  int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (fd < 0) return refuse(error, size, path, "may this user read and write it?");
-  close(fd);
+  int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (fd >= 0) close(fd);
+  if (fd < 0 && (errno != EEXIST || access(path, R_OK | W_OK) != 0))
+    return refuse(error, size, path, "may this user read and write it?");
   return MNEME_OK;
 }
 

@@ -88,11 +88,14 @@ static bool wait_for_change(sq_pool *pool, int64_t wait_us) {
   return pthread_cond_timedwait(&pool->changed, &pool->lock, &at) != ETIMEDOUT;
 }
 
+/* Nothing is read from a store that is known to be damaged: a tree with a hole in it
+ * may just as well answer that there is nothing. */
 mneme_status sq_pool_take(mneme_backend *store, const mneme_call *call, sq_conn **ret_conn) {
   sq_pool *pool = &store->pool;
   mneme_status status = MNEME_OK;
   sq_conn *conn = NULL;
   pthread_mutex_lock(&pool->lock);
+  if (atomic_load(&store->health) == SQ_DAMAGED) status = MNEME_CORRUPT;
   while (status == MNEME_OK && (pool->paused || pool->busy == pool->count)) {
     int health = atomic_load(&store->health);
     if (pool->paused && (health == SQ_DOWN || health == SQ_DAMAGED))

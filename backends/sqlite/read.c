@@ -218,7 +218,7 @@ static mneme_status scan_sequences(scan *c) {
     if (!next_row(c, &q, &r, &size)) {
       c->over = in.rest;
       c->hold = 0;
-      c->at = read->descending ? in.first - 1 : in.last + 1;
+      if (!in.rest) c->at = read->descending ? in.first - 1 : in.last + 1;
       break;
     }
     c->at = read->descending ? r.sequence - 1 : r.sequence + 1;

@@ -12,7 +12,8 @@
 #include <string.h>
 #include <time.h>
 
-#define TRY_US 1000000       /* how long readers are waited for, before another try */
+#define AGAIN_US 100000      /* between two tries to open a file that is down */
+#define READERS_US 200000    /* how long its readers are waited for */
 #define LARGE_WAL 4          /* times the size where readers are made to pause */
 #define PAUSE_US 50000
 
@@ -42,15 +43,32 @@ void sq_store_damaged(mneme_backend *store, const char *found_by) {
 
 /* --- Opening ---------------------------------------------------------------------- */
 
-static mneme_status tune(sq_writer *w) {
+/* Where there is no shared memory for it, SQLite stays with another journal and says
+ * nothing else. */
+static mneme_status begin_wal(sq_writer *w, char *error, size_t size) {
+  bool wal = false;
+  sq_sql q = sq_sql_compose(&w->conn, "PRAGMA journal_mode = WAL");
+  if (sq_sql_next(&q)) {
+    mneme_bytes mode = sq_col_bytes(&q);
+    wal = mode.size == 3 && memcmp(mode.data, "wal", 3) == 0;
+  }
+  mneme_status status = sq_sql_end(&q);
+  if (status != MNEME_OK || wal) return status;
+  snprintf(error, size, "there can be no write-ahead log on this file system: is it on a network?");
+  return MNEME_INVALID;
+}
+
+static mneme_status tune(sq_writer *w, char *error, size_t size) {
   const sq_options *o = &w->store->options;
   char text[512];
+  mneme_status status = begin_wal(w, error, size);
+  if (status != MNEME_OK) return status;
   snprintf(text, sizeof text,
-           "PRAGMA journal_mode = WAL; PRAGMA synchronous = %s; PRAGMA wal_autocheckpoint = 0; "
+           "PRAGMA synchronous = %s; PRAGMA wal_autocheckpoint = 0; "
            "PRAGMA cache_size = -%" PRId64 "; PRAGMA mmap_size = %" PRId64 "; "
            "PRAGMA temp_store = MEMORY; PRAGMA secure_delete = FAST; PRAGMA foreign_keys = 0",
            o->full ? "FULL" : "NORMAL", o->cache / 1024 / 2 + 1, o->mmap);
-  mneme_status status = sq_conn_exec(&w->conn, text);
+  status = sq_conn_exec(&w->conn, text);
   if (status == MNEME_OK) sq_writer_watch_wal(w);
   return status;
 }
@@ -97,7 +115,7 @@ static mneme_status connect_all(sq_writer *w, char *error, size_t size) {
   char text[SQ_ERROR_MAX] = "";
   w->conn.lock_wait_us = store->options.lock_wait_us;
   mneme_status status = sq_conn_open(&w->conn, store->options.path, false, text, sizeof text);
-  if (status == MNEME_OK) status = tune(w);
+  if (status == MNEME_OK) status = tune(w, text, sizeof text);
   if (status == MNEME_OK)
     status = sq_schema_bring(&w->conn, store->new_id, text, sizeof text);
   if (status == MNEME_OK && store->options.check) status = check(w);
@@ -112,7 +130,8 @@ static mneme_status connect_all(sq_writer *w, char *error, size_t size) {
 
 mneme_status sq_writer_connect(sq_writer *w, char *error, size_t size) {
   mneme_status status = connect_all(w, error, size);
-  if (status == MNEME_OK) sq_pool_resume(&w->store->pool);
+  if (w->store->pool.open) sq_pool_resume(&w->store->pool);
+  w->wal_frames = 1; /* who knows: a crash may have left many */
   return status;
 }
 
@@ -121,9 +140,9 @@ mneme_status sq_writer_connect(sq_writer *w, char *error, size_t size) {
 void sq_writer_recover(sq_writer *w) {
   mneme_backend *store = w->store;
   char error[SQ_ERROR_MAX] = "";
-  if (w->tried_us != 0 && clock_us() - w->tried_us < TRY_US / 10) return;
+  if (w->tried_us != 0 && clock_us() - w->tried_us < AGAIN_US) return;
   w->tried_us = clock_us();
-  if (!sq_pool_pause(&store->pool, TRY_US)) return;
+  if (!sq_pool_pause(&store->pool, READERS_US)) return;
   sq_pool_close(&store->pool);
   sq_conn_close(&w->conn);
   sq_heads_forget(w);
@@ -131,16 +150,17 @@ void sq_writer_recover(sq_writer *w) {
   mneme_status status = connect_all(w, error, sizeof error);
   if (status == MNEME_OK) {
     int rc = sqlite3_wal_checkpoint_v2(w->conn.db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
-    status = sq_status(rc);
-    w->wal_frames = w->wal_copied = 0;
+    if ((rc & 0xff) != SQLITE_BUSY) status = sq_status(rc); /* another program reads it */
   }
   if (status == MNEME_CORRUPT) {
     sq_store_damaged(store, "the check after an I/O error");
   } else if (status == MNEME_OK) {
     w->tried_us = 0;
     sq_writer_set_health(w, SQ_SERVING, "the file has been opened again, and is whole");
-    sq_pool_resume(&store->pool);
+  } else {
+    sq_pool_close(&store->pool);
   }
+  if (store->pool.open) sq_pool_resume(&store->pool);
 }
 
 /* PASSIVE waits for nobody: it copies what no reader needs in the WAL any more. When
@@ -155,7 +175,10 @@ void sq_writer_checkpoint(sq_writer *w) {
       w->conn.db, NULL, paused ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE, &frames,
       &copied);
   if (paused) sq_pool_resume(&store->pool);
-  if (frames >= 0 && copied >= 0) w->wal_copied = copied;
+  if (frames >= 0 && copied >= 0) {
+    w->wal_frames = frames;
+    w->wal_copied = copied;
+  }
   if (rc == SQLITE_OK || (rc & 0xff) == SQLITE_BUSY) return;
   if ((rc & 0xff) == SQLITE_FULL) return; /* the writes will find out, and say so */
   if (sq_status(rc) == MNEME_CORRUPT)

@@ -42,8 +42,8 @@ static mneme_status find_meta(sq_conn *conn, sq_arena *arena, mneme_bytes key,
   return status;
 }
 
-static void get_meta(mneme_backend *store, const mneme_call *call, mneme_bytes key,
-                     mneme_meta_fn done, void *ctx) {
+void sq_meta_get(mneme_backend *store, const mneme_call *call, mneme_bytes key,
+                 mneme_meta_fn done, void *ctx) {
   sq_conn *conn;
   sq_arena arena = {0};
   mneme_bytes value = {0};
@@ -54,11 +54,6 @@ static void get_meta(mneme_backend *store, const mneme_call *call, mneme_bytes k
   }
   done(status, value, ctx);
   sq_arena_free(&arena);
-}
-
-void sq_meta_get(mneme_backend *store, const mneme_call *call, mneme_bytes key,
-                 mneme_meta_fn done, void *ctx) {
-  get_meta(store, call, key, done, ctx);
 }
 
 void sq_meta_put(mneme_backend *store, const mneme_call *call, mneme_bytes key,
@@ -94,6 +89,67 @@ void sq_meta_run(sq_writer *w, const sq_job *job, sq_result *r) {
   }
   r->status = put_meta(w, key, value);
   r->meta = value;
+}
+
+/* --- due_us that was too early ------------------------------------------------------- */
+
+void sq_due_run(sq_writer *w, const sq_job *job, sq_result *r) {
+  const sq_due_list *list = job->as.due.list;
+  *r = (sq_result){.status = MNEME_OK};
+  for (size_t i = 0; i < list->count && r->status == MNEME_OK; i++) {
+    const char *names = list->sessions[i].names;
+    sq_head *head;
+    int64_t due_us = INT64_MAX;
+    r->status = sq_head_find(
+        w, mneme_bytes_of(names, list->sessions[i].ns_size),
+        mneme_bytes_of(names + list->sessions[i].ns_size, list->sessions[i].session_size), &head);
+    if (r->status != MNEME_OK || !head->s.live) continue;
+    r->status = sq_state_due(&w->conn, &w->arena, &head->s, &due_us);
+    if (r->status != MNEME_OK || due_us == head->row_due_us) continue;
+    head->s.due_us = due_us;
+    sq_head_touch(w, head);
+  }
+}
+
+/* --- The purge --------------------------------------------------------------------------- */
+
+static mneme_status purge_rows(sq_writer *w, sq_id id, int64_t shelf, int64_t *left) {
+  sq_sql q = sq_sql_begin(&w->conn, id);
+  sq_sql_int(&q, shelf);
+  sq_sql_int(&q, *left);
+  mneme_status status = sq_sql_run(&q);
+  if (status == MNEME_OK) *left -= sqlite3_changes64(w->conn.db);
+  return status;
+}
+
+mneme_status sq_purge_some(sq_writer *w) {
+  int64_t left = SQ_PURGE_ROWS;
+  mneme_status status = MNEME_OK;
+  w->wrote = true;
+  while (left > 0 && status == MNEME_OK) {
+    int64_t shelf = 0;
+    bool with_log = false;
+    sq_sql q = sq_sql_begin(&w->conn, SQ_GRAVE_FIRST);
+    bool found = sq_sql_next(&q);
+    if (found) {
+      shelf = sq_col_int(&q);
+      with_log = sq_col_int(&q) != 0;
+    }
+    status = sq_sql_end(&q);
+    if (!found) {
+      w->graves = false;
+      break;
+    }
+    if (status == MNEME_OK) status = purge_rows(w, SQ_GRAVE_MEMORIES, shelf, &left);
+    if (status == MNEME_OK && with_log && left > 0)
+      status = purge_rows(w, SQ_GRAVE_LOG, shelf, &left);
+    if (status != MNEME_OK || left <= 0) break; /* there may be more of it */
+    q = sq_sql_begin(&w->conn, SQ_GRAVE_DELETE);
+    sq_sql_int(&q, shelf);
+    status = sq_sql_run(&q);
+    left--;
+  }
+  return status;
 }
 
 /* --- Trim ---------------------------------------------------------------------------- */
@@ -153,8 +209,8 @@ static mneme_status find_lapsed(sq_writer *w, int64_t now_us, lapsed *ret_list, 
   return sq_sql_end(&q);
 }
 
-/* Old log entries go with the commit that makes them too many, so request_ids are
- * what is left. At most SQ_TRIM_ROWS at a time: appends wait behind it. */
+/* Old log entries go with the commit that makes them too many, so what is left are
+ * request_ids and graves. At most SQ_TRIM_ROWS at a time: appends wait behind it. */
 void sq_trim_run(sq_writer *w, const sq_job *job, sq_result *r) {
   int64_t max = job->as.trim.rows < SQ_TRIM_ROWS ? job->as.trim.rows : SQ_TRIM_ROWS, count = 0;
   lapsed *list = sq_arena_take(&w->arena, SQ_TRIM_ROWS * sizeof *list);
@@ -163,77 +219,6 @@ void sq_trim_run(sq_writer *w, const sq_job *job, sq_result *r) {
     r->status = find_lapsed(w, job->call->now_us, list, max, &count);
   for (int64_t i = 0; i < count && r->status == MNEME_OK; i++)
     r->status = forget_request(w, list[i].slot, list[i].row);
-  r->more = count == max;
-}
-
-/* --- due_us that was too early ------------------------------------------------------- */
-
-void sq_due_run(sq_writer *w, const sq_job *job, sq_result *r) {
-  const sq_due_list *list = job->as.due.list;
-  *r = (sq_result){.status = MNEME_OK};
-  for (size_t i = 0; i < list->count && r->status == MNEME_OK; i++) {
-    const char *names = list->sessions[i].names;
-    sq_head *head;
-    int64_t due_us = INT64_MAX;
-    r->status = sq_head_find(
-        w, mneme_bytes_of(names, list->sessions[i].ns_size),
-        mneme_bytes_of(names + list->sessions[i].ns_size, list->sessions[i].session_size), &head);
-    if (r->status != MNEME_OK || !head->s.live) continue;
-    r->status = sq_state_due(&w->conn, &w->arena, &head->s, &due_us);
-    if (r->status != MNEME_OK || due_us == head->row_due_us) continue;
-    head->s.due_us = due_us;
-    sq_head_touch(w, head);
-  }
-}
-
-/* --- The purge --------------------------------------------------------------------------- */
-
-static mneme_status purge_rows(sq_writer *w, sq_id id, int64_t shelf, int64_t *left) {
-  sq_sql q = sq_sql_begin(&w->conn, id);
-  sq_sql_int(&q, shelf);
-  sq_sql_int(&q, *left);
-  mneme_status status = sq_sql_run(&q);
-  if (status == MNEME_OK) *left -= sqlite3_changes64(w->conn.db);
-  return status;
-}
-
-static mneme_status purge_some(sq_writer *w) {
-  int64_t left = SQ_PURGE_ROWS;
-  mneme_status status = MNEME_OK;
-  while (left > 0 && status == MNEME_OK) {
-    int64_t shelf = 0;
-    bool with_log = false;
-    sq_sql q = sq_sql_begin(&w->conn, SQ_GRAVE_FIRST);
-    bool found = sq_sql_next(&q);
-    if (found) {
-      shelf = sq_col_int(&q);
-      with_log = sq_col_int(&q) != 0;
-    }
-    status = sq_sql_end(&q);
-    if (!found) {
-      w->graves = false;
-      break;
-    }
-    if (status == MNEME_OK) status = purge_rows(w, SQ_GRAVE_MEMORIES, shelf, &left);
-    if (status == MNEME_OK && with_log && left > 0)
-      status = purge_rows(w, SQ_GRAVE_LOG, shelf, &left);
-    if (status != MNEME_OK || left <= 0) break; /* there may be more of it */
-    q = sq_sql_begin(&w->conn, SQ_GRAVE_DELETE);
-    sq_sql_int(&q, shelf);
-    status = sq_sql_run(&q);
-    left--;
-  }
-  return status;
-}
-
-mneme_status sq_purge(sq_writer *w) {
-  sq_sql q = sq_sql_begin(&w->conn, SQ_BEGIN);
-  mneme_status status = sq_sql_run(&q);
-  if (status != MNEME_OK) return status;
-  status = purge_some(w);
-  q = sq_sql_begin(&w->conn, status == MNEME_OK ? SQ_COMMIT : SQ_ROLLBACK);
-  mneme_status ended = sq_sql_run(&q);
-  if (!sqlite3_get_autocommit(w->conn.db)) sqlite3_exec(w->conn.db, "ROLLBACK", NULL, NULL, NULL);
-  if (status != MNEME_OK || ended != MNEME_OK) w->graves = true;
-  return status != MNEME_OK ? status : ended;
+  if (r->status == MNEME_OK && count < max && w->graves) r->status = sq_purge_some(w);
+  r->more = count == max || w->graves;
 }

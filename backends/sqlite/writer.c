@@ -80,6 +80,7 @@ static void roll_back(sq_writer *w, int64_t tombstones) {
   if (!sqlite3_get_autocommit(w->conn.db)) sqlite3_exec(w->conn.db, "ROLLBACK", 0, 0, 0);
   sq_heads_rolled_back(w);
   w->tombstones = tombstones;
+  w->graves = true; /* those that were purged may be there again */
 }
 
 /* What is left of a batch when its jobs know. */
@@ -196,6 +197,19 @@ static void run_batch(sq_writer *w, const sq_job *jobs, size_t count) {
     run_one_by_one(w, jobs, count);
 }
 
+/* One step of removing what is buried, in a transaction of its own. */
+static void purge(sq_writer *w) {
+  int64_t tombstones = w->tombstones;
+  mneme_status status = begin(w);
+  if (status != MNEME_OK) return;
+  status = sq_purge_some(w);
+  if (status == MNEME_OK) status = commit(w);
+  if (status == MNEME_OK) return;
+  roll_back(w, tombstones);
+  judge(w, status);
+  w->rests = true;
+}
+
 /* Answers those whose caller has left, and moves the others together. */
 static size_t drop_expired(sq_writer *w, size_t count) {
   size_t kept = 0;
@@ -239,7 +253,7 @@ static void upkeep(sq_writer *w, bool busy) {
   if (atomic_load(&w->store->health) != SQ_SERVING) return;
   if (w->graves && (!busy || ++w->since_purge >= PURGE_EVERY)) {
     w->since_purge = 0;
-    judge(w, sq_purge(w));
+    purge(w);
   }
   if ((w->wal_frames - w->wal_copied) * SQ_PAGE_BYTES >= w->store->options.checkpoint)
     sq_writer_checkpoint(w);
@@ -249,6 +263,7 @@ static int64_t wait_of(const sq_writer *w) {
   int health = atomic_load(&w->store->health);
   if (health == SQ_LOCKED || health == SQ_DOWN) return RETRY_US;
   if (health == SQ_DAMAGED) return SQ_FOR_EVER;
+  if (w->rests) return RETRY_US;
   return w->graves ? 0 : w->wal_frames > w->wal_copied ? IDLE_US : SQ_FOR_EVER;
 }
 
@@ -257,6 +272,7 @@ static void *run(void *argument) {
   bool closed = false;
   for (;;) {
     int64_t wait_us = wait_of(w);
+    w->rests = false;
     size_t count = sq_ring_take(&w->store->ring, w->jobs, SQ_BATCH_MAX, wait_us, &closed);
     if (count == 0 && closed) break;
     if (count != 0) process(w, count);
@@ -294,6 +310,8 @@ mneme_status sq_writer_open(mneme_backend *store, char *error, size_t size) {
   w->store = store;
   store->writer = w;
   mneme_status status = sq_writer_connect(w, error, size);
+  /* A file that is damaged, or that somebody has locked, is one of many engines: the
+   * server goes on without it. */
   if (status == MNEME_CORRUPT) {
     sq_writer_set_health(w, SQ_DAMAGED, error);
     status = MNEME_OK;

@@ -56,6 +56,7 @@ struct sq_writer {
   int64_t last_slot, last_shelf, stamp;
   int64_t tombstones;
   bool graves;      /* there are some to purge */
+  bool rests;       /* upkeep has just failed: no more of it at once */
   bool wrote;       /* this transaction changes something */
   int64_t wal_frames; /* in the WAL */
   int64_t wal_copied; /* of them, those that are in the database too */
@@ -130,8 +131,8 @@ void sq_writer_retire(sq_writer *w, sq_settings *settings);
 void sq_meta_run(sq_writer *w, const sq_job *job, sq_result *ret_result);
 void sq_trim_run(sq_writer *w, const sq_job *job, sq_result *ret_result);
 void sq_due_run(sq_writer *w, const sq_job *job, sq_result *ret_result);
-/* One step of removing what is buried, in a transaction of its own. */
-mneme_status sq_purge(sq_writer *w);
+/* Removes some of what is buried, inside the open transaction. */
+mneme_status sq_purge_some(sq_writer *w);
 
 /* --- Opening and mending (recover.c) ------------------------------------------ */
 
