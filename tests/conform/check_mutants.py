@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs mneme-conform on mutants of dict, and demands that it finds them out.
+"""Runs mneme-conform on mutants of engines, and demands that it finds them out.
 
 usage: check_mutants.py --conform PROGRAM --plugins FOLDER [--mutants FOLDER]
 
@@ -15,7 +15,7 @@ import sys
 
 from make_mutant import Mutant
 
-MUTANTS = 17  # one that got lost must not look like one that was found
+MUTANTS = 18  # one that got lost must not look like one that was found
 TIMEOUT_S = 5  # of one test: some mutants hang
 RANDOM = "model_"
 
@@ -33,10 +33,12 @@ def listed(conform):
     return tests
 
 
-def failures(conform, plugin, globs):
+def failures(conform, plugin, config, globs):
     """The tests that fail on the plugin; None when the program itself did."""
+    options = ["--config", str(config)] if config.exists() else []
     out = subprocess.run(
-        [conform, "--plugin", str(plugin), "--timeout", str(TIMEOUT_S), "--test", globs],
+        [conform, "--plugin", str(plugin), "--timeout", str(TIMEOUT_S), "--test", globs]
+        + options,
         capture_output=True,
         text=True,
         errors="replace",
@@ -70,8 +72,9 @@ def main():
             sys.exit(f"{plugin} has not been built")
         if mutant.duty not in tests:
             sys.exit(f"{mutant.path}: no test has the duty {mutant.duty}")
-        found = failures(args.conform, plugin, ",".join(tests[mutant.duty]))
-        model = failures(args.conform, plugin, RANDOM + "*")
+        config = here / f"{mutant.room}.yaml"  # of an engine that needs one
+        found = failures(args.conform, plugin, config, ",".join(tests[mutant.duty]))
+        model = failures(args.conform, plugin, config, RANDOM + "*")
         if found is None or model is None:
             sys.exit(f"{mutant.name}: mneme-conform did not run")
         by_model = "also by the model" if model else "not by the model"

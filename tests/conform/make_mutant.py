@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """Writes a mutant of one source file: make_mutant.py X.mutant SOURCES OUT.c
 
-A .mutant file names the file, the duty that it breaks, and texts to replace:
+A .mutant file names the engine (dict unless it says), the file, the duty that it
+breaks, and texts to replace:
 
     # What is wrong with it.
+    room: dict
     file: steps.c
     duty: C-14
     --- old
@@ -24,7 +26,7 @@ class Mutant:
     def __init__(self, path):
         self.path = pathlib.Path(path)
         self.name = self.path.stem
-        self.title, self.file, self.duty, self.edits = "", "", "", []
+        self.title, self.room, self.file, self.duty, self.edits = "", "dict", "", "", []
         part, old, new = None, [], []
         for line in self.path.read_text().splitlines():
             if line == "--- old":
@@ -38,6 +40,8 @@ class Mutant:
                 (old if part == "old" else new).append(line)
             elif line.startswith("#"):
                 self.title = line.lstrip("# ")
+            elif line.startswith("room: "):
+                self.room = line.removeprefix("room: ").strip()
             elif line.startswith("file: "):
                 self.file = line.removeprefix("file: ").strip()
             elif line.startswith("duty: "):

@@ -1,8 +1,9 @@
-/* The entry of a mutant: dict's, under the name that a plugin exports. */
+/* The entry of a mutant: that of the engine it was made of (MUTANT_ENTRY), under
+ * the name that a plugin exports. */
 #include "mneme/backend.h"
 
-const mneme_backend_type *mneme_plugin_dict(void);
+const mneme_backend_type *MUTANT_ENTRY(void);
 
 __attribute__((visibility("default"))) const mneme_backend_type *mneme_plugin(void) {
-  return mneme_plugin_dict();
+  return MUTANT_ENTRY();
 }
