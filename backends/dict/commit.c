@@ -4,7 +4,7 @@
  *   lock
  *     request_id remembered? ------------------> answer it again
  *     guards 2..5 -----------------------------> refuse
- *     steps (steps.c), expired ones out,
+ *     steps (steps.c), a few expired ones out,
  *     room?, evict ----------------------------> undo, refuse
  *     reserve all memory that the end needs ---> undo, refuse
  *     --- nothing fails below this line ---
@@ -24,6 +24,7 @@
 #include <xxhash.h>
 
 #define LOG_FEW 8
+#define EXPIRE_STEP 64 /* expired memories that a write removes beside: the sweeper does the rest */
 #define TRIM_STEP 2 /* lapsed request_ids that a commit clears away for the one it adds */
 
 /* What the end of a commit needs, allocated while it may still be refused. */
@@ -229,6 +230,7 @@ static void clean_up(dict_work *w, ending *e, dict_settings *settings) {
     free(n->record);
   }
   dict_session_free(e->gone);
+  dict_calendar_free(w->old_policy.deaths);
   while (w->made != NULL) { /* made and dropped again */
     dict_session *next = w->made->next;
     dict_session_free(w->made);
@@ -252,13 +254,14 @@ static size_t count_refs(const mneme_write *write) {
 }
 
 /* The plan's view of what is live holds from the first step on. */
-static void take_plan(dict_work *w) {
+static mneme_status take_plan(dict_work *w) {
   dict_head *head = &w->before->head;
   const mneme_plan *plan = &w->write->plan;
-  w->header_moved =
-      head->max_age_us != plan->max_age_us || head->keep_system != plan->keep_system;
-  head->max_age_us = plan->max_age_us;
-  dict_session_set_keep_system(w->before, plan->keep_system);
+  if (head->max_age_us == plan->max_age_us && head->keep_system == plan->keep_system)
+    return MNEME_OK;
+  w->header_moved = dict_session_set_policy(w->before, plan->max_age_us, plan->keep_system,
+                                            &w->old_policy);
+  return w->header_moved ? MNEME_OK : MNEME_NO_MEMORY;
 }
 
 /* Guards 2 to 5. The sweeper's write meets a lapsed session as if it lived. */
@@ -281,9 +284,10 @@ static mneme_status check_guards(dict_work *w) {
 }
 
 static mneme_status do_work(dict_work *w) {
-  if (w->before != NULL && !mneme_rule_is_expire(w->write)) take_plan(w);
-  mneme_status status = dict_work_steps(w);
-  if (status == MNEME_OK && w->wrote) status = dict_work_expire(w, INT64_MAX);
+  mneme_status status = MNEME_OK;
+  if (w->before != NULL && !mneme_rule_is_expire(w->write)) status = take_plan(w);
+  if (status == MNEME_OK) status = dict_work_steps(w);
+  if (status == MNEME_OK && w->wrote) status = dict_work_expire(w, EXPIRE_STEP);
   if (status == MNEME_OK && w->wrote) status = dict_work_evict(w);
   return status;
 }

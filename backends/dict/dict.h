@@ -5,7 +5,7 @@
  *       shell: one (ns, session): its request_ids, and the session when it lives
  *         session: an incarnation: header, records, log
  *           spine: records by sequence     ids, keys: records by name
- *           expiry, rank: heaps by expire_us and by importance
+ *           deaths: a calendar of what expires     rank: a heap by importance
  *
  * Locks. A shard's mutex guards all that hangs on the shard; store->meta_lock
  * guards the meta values. Nobody holds two locks, so there is no order. Records
@@ -13,14 +13,15 @@
  * taken out and owns. Answers and settings are counted references and never
  * change, so done reads them when the lock is gone.
  *
- * Files, each knowing those before it: table, heap, order, log; record; spine;
- * session; answer; shard; steps; commit; read; sessions; changes; dict (the table
+ * Files, each knowing those before it: table, heap, order, log; record; calendar;
+ * spine; session; answer; shard; steps; commit; read; sessions; changes; dict (the table
  * of operations). */
 #ifndef DICT_H
 #define DICT_H
 
 #include "mneme/backend.h"
 
+#include "calendar.h"
 #include "heap.h"
 #include "log.h"
 #include "order.h"
@@ -62,15 +63,13 @@ typedef struct dict_record {
   uint32_t body_size;
   uint32_t id_hash;
   uint32_t key_hash;
-  uint32_t expiry_place; /* in the heaps of its session */
-  uint32_t rank_place;
+  uint32_t rank_place; /* in the heap of its session */
   int32_t tier;
   uint16_t key_size;
   uint8_t id_size, kind_size, role_size, author_size, source_size;
   uint8_t flags;
 } dict_record;
 
-extern const dict_heap_kind dict_by_expiry;
 extern const dict_heap_kind dict_by_rank;
 
 /* Whether the sizes are within the contract's limits. */
@@ -83,6 +82,7 @@ mneme_bytes dict_record_key(const dict_record *record);
 void dict_record_view(const dict_record *record, mneme_record *ret_view);
 int64_t dict_record_bytes(const dict_record *record); /* as byte_count counts */
 int64_t dict_record_cost(const dict_record *record);  /* of memory, about */
+dict_count dict_record_count(const dict_record *record); /* 1, its tokens and bytes */
 dict_node *dict_record_node(dict_record *record);     /* only of one with a key */
 dict_record *dict_record_of(const dict_node *node);
 mneme_bytes dict_record_node_name(const dict_node *node);
@@ -159,10 +159,6 @@ typedef struct dict_change {
   dict_change_kind kind;
 } dict_change;
 
-typedef struct dict_count {
-  int64_t memories, tokens, bytes;
-} dict_count;
-
 typedef struct dict_shell dict_shell;
 
 typedef struct dict_session {
@@ -178,7 +174,7 @@ typedef struct dict_session {
   dict_table ids;
   dict_table keys;
   dict_order key_order;
-  dict_heap expiry; /* those with an expire_us */
+  dict_calendar *deaths; /* those that die, by the policy in head; NULL = none */
   dict_heap rank;   /* the unprotected ones, while `ranked` */
   bool ranked;
 
@@ -217,7 +213,25 @@ void dict_session_refill(dict_session *session, dict_session *contents);
 /* Builds the heap by importance, or takes it down. */
 bool dict_session_rank(dict_session *session);
 void dict_session_unrank(dict_session *session);
-void dict_session_set_keep_system(dict_session *session, bool keep_system);
+/* When a record dies by the session's policy; INT64_MAX = never. */
+int64_t dict_session_death(const dict_session *session, const dict_record *record);
+/* Changes the policy. By another max_age records die at other times, so the calendar
+ * is made anew then; ret_old holds the one there was, for dict_session_put_policy or
+ * to be freed. false without memory, with nothing done. */
+typedef struct dict_old_policy {
+  int64_t max_age_us;
+  bool keep_system;
+  bool remade;
+  dict_calendar *deaths; /* of `remade` */
+} dict_old_policy;
+bool dict_session_set_policy(dict_session *session, int64_t max_age_us, bool keep_system,
+                             dict_old_policy *ret_old);
+/* Puts it back, when the records are again those that there were. */
+void dict_session_put_policy(dict_session *session, const dict_old_policy *old);
+/* Takes a record out of the calendar, or puts it in, around a change of its
+ * expire_us; room for the new one was reserved. */
+void dict_session_unmark(dict_session *session, const dict_record *record);
+void dict_session_mark(dict_session *session, dict_record *record);
 bool dict_session_protects(const dict_session *session, const dict_record *record);
 /* The unprotected record with the lowest sequence; NULL when there is none. */
 dict_record *dict_session_oldest_loose(dict_session *session);

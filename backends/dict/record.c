@@ -15,10 +15,6 @@
 
 _Static_assert(sizeof(dict_record) % _Alignof(dict_node) == 0, "the node follows the record");
 
-static bool before_by_expiry(const void *a, const void *b) {
-  return ((const dict_record *)a)->expire_us < ((const dict_record *)b)->expire_us;
-}
-
 /* Which one LEAST_IMPORTANT evicts first. */
 static bool before_by_rank(const void *a, const void *b) {
   const dict_record *x = a, *y = b;
@@ -27,7 +23,6 @@ static bool before_by_rank(const void *a, const void *b) {
   return p != q ? p < q : x->sequence < y->sequence;
 }
 
-const dict_heap_kind dict_by_expiry = {offsetof(dict_record, expiry_place), before_by_expiry};
 const dict_heap_kind dict_by_rank = {offsetof(dict_record, rank_place), before_by_rank};
 
 bool dict_record_fits(const mneme_record *r) {
@@ -81,6 +76,10 @@ dict_record *dict_record_new(const mneme_record *from, mneme_bytes id, uint64_t 
   mneme_bytes_put(&at, from->source);
   mneme_bytes_put(&at, from->body);
   return r;
+}
+
+dict_count dict_record_count(const dict_record *r) {
+  return (dict_count){1, r->token_count, dict_record_bytes(r)};
 }
 
 dict_node *dict_record_node(dict_record *record) { return (dict_node *)(record + 1); }

@@ -8,10 +8,10 @@
  *
  * What has expired but was not removed yet still stands in all structures; it is
  * hidden by asking dict_session_shows. Counts of what is live are the sums of
- * everything minus the expired ones, which two walks find without looking at any
- * other record: down the heap by expire_us, and along the front of the spine by
- * max_age, since create_us never falls along the sequence. Time may stand still
- * or go back between two calls; nothing here remembers an earlier now. */
+ * everything minus those of what has died, which the calendar keeps: each record
+ * stands in it once, at the first of expire_us and, unless it is protected, create_us
+ * + max_age. So it is the calendar of one policy, and made anew for another. Time may
+ * stand still or go back between two calls. */
 #include "dict.h"
 
 #include "bytes.h"
@@ -66,7 +66,7 @@ void dict_session_free(dict_session *session) {
   dict_table_free(&session->ids);
   dict_table_free(&session->keys);
   dict_order_free(&session->key_order);
-  dict_heap_free(&session->expiry);
+  dict_calendar_free(session->deaths);
   dict_heap_free(&session->rank);
   dict_log_free(&session->log);
   dict_settings_unref(session->head.settings);
@@ -80,14 +80,17 @@ bool dict_session_reserve(dict_session *s, const dict_record *r) {
   if (r->key_size != 0 &&
       (!dict_table_reserve(&s->keys, 1) || !dict_order_reserve(&s->key_order)))
     return false;
-  if (r->expire_us != 0 && !dict_heap_reserve(&s->expiry, 1)) return false;
+  int64_t death_us = dict_session_death(s, r);
+  if (death_us != INT64_MAX && !dict_calendar_reserve(&s->deaths, death_us, r->sequence))
+    return false;
   return !s->ranked || dict_heap_reserve(&s->rank, 1);
 }
 
 static void count(dict_count *sum, const dict_record *r, int sign) {
-  sum->memories += sign;
-  sum->tokens += sign * r->token_count;
-  sum->bytes += sign * dict_record_bytes(r);
+  dict_count size = dict_record_count(r);
+  sum->memories += sign * size.memories;
+  sum->tokens += sign * size.tokens;
+  sum->bytes += sign * size.bytes;
 }
 
 static void count_everywhere(dict_session *s, const dict_record *r, int sign) {
@@ -99,6 +102,18 @@ static void count_everywhere(dict_session *s, const dict_record *r, int sign) {
   s->cost += sign * dict_record_cost(r);
 }
 
+void dict_session_mark(dict_session *s, dict_record *r) {
+  int64_t death_us = dict_session_death(s, r);
+  dict_count size = dict_record_count(r);
+  if (death_us != INT64_MAX) dict_calendar_add(s->deaths, death_us, r, r->sequence, &size);
+}
+
+void dict_session_unmark(dict_session *s, const dict_record *r) {
+  int64_t death_us = dict_session_death(s, r);
+  dict_count size = dict_record_count(r);
+  if (death_us != INT64_MAX) dict_calendar_remove(s->deaths, death_us, r->sequence, &size);
+}
+
 void dict_session_link(dict_session *s, dict_record *r) {
   dict_spine_set(&s->spine, r);
   dict_table_insert(&s->ids, r->id_hash, r);
@@ -106,7 +121,7 @@ void dict_session_link(dict_session *s, dict_record *r) {
     dict_table_insert(&s->keys, r->key_hash, r);
     dict_order_insert(&s->key_order, dict_record_node_name, dict_record_node(r));
   }
-  if (r->expire_us != 0) dict_heap_push(&s->expiry, &dict_by_expiry, r);
+  dict_session_mark(s, r);
   count_everywhere(s, r, +1);
   if (!dict_session_protects(s, r)) {
     if (s->ranked) dict_heap_push(&s->rank, &dict_by_rank, r);
@@ -121,7 +136,7 @@ void dict_session_unlink(dict_session *s, dict_record *r) {
     dict_table_remove(&s->keys, r->key_hash, r);
     dict_order_remove(&s->key_order, dict_record_node_name, dict_record_node(r));
   }
-  dict_heap_remove(&s->expiry, &dict_by_expiry, r);
+  dict_session_unmark(s, r);
   dict_heap_remove(&s->rank, &dict_by_rank, r);
   count_everywhere(s, r, -1);
 }
@@ -131,7 +146,7 @@ static void move_contents(dict_session *to, const dict_session *from) {
   to->ids = from->ids;
   to->keys = from->keys;
   to->key_order = from->key_order;
-  to->expiry = from->expiry;
+  to->deaths = from->deaths;
   to->rank = from->rank;
   to->ranked = from->ranked;
   to->all = from->all;
@@ -156,7 +171,7 @@ void dict_session_refill(dict_session *s, dict_session *contents) {
   dict_table_free(&s->ids);
   dict_table_free(&s->keys);
   dict_order_free(&s->key_order);
-  dict_heap_free(&s->expiry);
+  dict_calendar_free(s->deaths);
   dict_heap_free(&s->rank);
   move_contents(s, contents);
   free(contents);
@@ -166,8 +181,8 @@ void dict_session_tidy(dict_session *s) {
   dict_spine_sweep(&s->spine);
   dict_table_shrink(&s->ids);
   dict_table_shrink(&s->keys);
+  dict_calendar_tidy(&s->deaths);
   if (s->all.memories == 0) {
-    dict_heap_free(&s->expiry);
     dict_session_unrank(s);
     dict_order_free(&s->key_order);
   }
@@ -203,11 +218,57 @@ void dict_session_unrank(dict_session *s) {
   s->ranked = false;
 }
 
-void dict_session_set_keep_system(dict_session *s, bool keep_system) {
+/* --- Policy --------------------------------------------------------------- */
+
+int64_t dict_session_death(const dict_session *s, const dict_record *r) {
+  int64_t death_us = r->expire_us != 0 ? r->expire_us : INT64_MAX;
+  if (s->head.max_age_us <= 0 || dict_session_protects(s, r)) return death_us;
+  int64_t aged_us = mneme_rule_add(r->create_us, s->head.max_age_us);
+  return aged_us < death_us ? aged_us : death_us;
+}
+
+static void change_policy(dict_session *s, int64_t max_age_us, bool keep_system) {
+  s->head.max_age_us = max_age_us;
   if (s->head.keep_system == keep_system) return;
   s->head.keep_system = keep_system;
   s->loose_from = 1;
   dict_session_unrank(s); /* it was built for other protected ones */
+}
+
+static bool mark_all(dict_session *s) {
+  for (dict_record *r = dict_spine_next(&s->spine, 0); r != NULL;
+       r = dict_spine_next(&s->spine, r->sequence + 1)) {
+    int64_t death_us = dict_session_death(s, r);
+    if (death_us == INT64_MAX) continue;
+    if (!dict_calendar_reserve(&s->deaths, death_us, r->sequence)) return false;
+    dict_session_mark(s, r);
+  }
+  return true;
+}
+
+bool dict_session_set_policy(dict_session *s, int64_t max_age_us, bool keep_system,
+                             dict_old_policy *ret_old) {
+  dict_old_policy old = {.max_age_us = s->head.max_age_us,
+                         .keep_system = s->head.keep_system,
+                         .remade = s->head.max_age_us > 0 || max_age_us > 0};
+  change_policy(s, max_age_us, keep_system);
+  if (old.remade) {
+    old.deaths = s->deaths;
+    s->deaths = NULL;
+    if (!mark_all(s)) {
+      dict_session_put_policy(s, &old);
+      return false;
+    }
+  }
+  *ret_old = old;
+  return true;
+}
+
+void dict_session_put_policy(dict_session *s, const dict_old_policy *old) {
+  change_policy(s, old->max_age_us, old->keep_system);
+  if (!old->remade) return;
+  dict_calendar_free(s->deaths);
+  s->deaths = old->deaths;
 }
 
 /* --- Time ----------------------------------------------------------------- */
@@ -226,45 +287,23 @@ bool dict_session_shows(const dict_session *s, const dict_record *r, int64_t now
 }
 
 dict_record *dict_session_expired(dict_session *s, int64_t now_us) {
-  dict_record *r = dict_heap_first(&s->expiry);
-  if (r != NULL && mneme_rule_expired(r->expire_us, now_us)) return r;
-  if (s->head.max_age_us <= 0) return NULL;
-  r = dict_session_oldest_loose(s);
-  return r != NULL && aged(s, r, now_us) ? r : NULL;
+  int64_t death_us;
+  dict_record *r = dict_calendar_first(s->deaths, &death_us);
+  return r != NULL && death_us <= now_us ? r : NULL;
 }
 
 int64_t dict_session_due(dict_session *s) {
   int64_t due_us = INT64_MAX;
-  const dict_record *r = dict_heap_first(&s->expiry);
-  if (r != NULL) due_us = r->expire_us;
-  if (s->head.max_age_us > 0 && (r = dict_session_oldest_loose(s)) != NULL) {
-    int64_t aged_us = mneme_rule_add(r->create_us, s->head.max_age_us);
-    if (aged_us < due_us) due_us = aged_us;
-  }
+  dict_calendar_first(s->deaths, &due_us);
   if (s->head.expire_us != 0 && s->head.expire_us < due_us) due_us = s->head.expire_us;
   return due_us;
 }
 
-/* Takes from *live what has expired by expire_us in the heap below i and has not
- * also aged, which the other walk counts. As deep as the heap is high. */
-static void uncount_expired(const dict_session *s, uint32_t i, int64_t now_us,
-                            dict_count *live) {
-  if (i >= s->expiry.count) return;
-  const dict_record *r = s->expiry.items[i];
-  if (!mneme_rule_expired(r->expire_us, now_us)) return;
-  if (!aged(s, r, now_us)) count(live, r, -1);
-  uncount_expired(s, 2 * i + 1, now_us, live);
-  uncount_expired(s, 2 * i + 2, now_us, live);
-}
-
 dict_count dict_session_count(dict_session *s, int64_t now_us) {
-  dict_count live = s->all;
-  uncount_expired(s, 0, now_us, &live);
-  if (s->head.max_age_us <= 0) return live;
-  for (const dict_record *r = dict_session_oldest_loose(s);
-       r != NULL && mneme_rule_aged(r->create_us, s->head.max_age_us, now_us);
-       r = dict_spine_next(&s->spine, r->sequence + 1))
-    if (!dict_session_protects(s, r)) count(&live, r, -1);
+  dict_count live = s->all, dead = dict_calendar_passed(s->deaths, now_us);
+  live.memories -= dead.memories;
+  live.tokens -= dead.tokens;
+  live.bytes -= dead.bytes;
   return live;
 }
 

@@ -223,6 +223,7 @@ static mneme_status remove_sequences(dict_work *w, const mneme_step *step) {
 
 static mneme_status remove_newest(dict_work *w, const mneme_step *step) {
   int64_t left = step->count, bytes = 0;
+  if (dict_session_count(w->current, w->now_us).memories == 0) return MNEME_OK;
   dict_record *r = dict_spine_back(&w->current->spine, INT64_MAX);
   while (r != NULL && left > 0) {
     dict_record *older = dict_spine_back(&w->current->spine, r->sequence - 1);
@@ -298,21 +299,30 @@ static mneme_status set_settings(dict_work *w, const mneme_step *step) {
   return MNEME_OK;
 }
 
+/* Room in the calendar for what the record will be. */
+static bool reserve_slide(dict_work *w, const dict_record *r) {
+  dict_record slid = *r;
+  slid.expire_us = mneme_rule_add(w->now_us, r->ttl_us);
+  int64_t death_us = dict_session_death(w->current, &slid);
+  return death_us == INT64_MAX ||
+         dict_calendar_reserve(&w->current->deaths, death_us, r->sequence);
+}
+
 static mneme_status touch(dict_work *w, const mneme_step *step) {
   dict_session *s = w->current;
   for (size_t i = 0; i < step->sequence_count; i++) {
     dict_record *r = dict_spine_get(&s->spine, step->sequences[i]);
     if (r == NULL || !dict_session_shows(s, r, w->now_us)) continue;
     bool slides = step->slide_ttl && r->ttl_us > 0;
-    if (slides && !dict_heap_reserve(&s->expiry, 1)) return MNEME_NO_MEMORY;
+    if (slides && !reserve_slide(w, r)) return MNEME_NO_MEMORY;
     mneme_status status = note(w, DICT_TOUCH, 0, r);
     if (status != MNEME_OK) return status;
     r->access_count++;
     r->access_us = w->now_us;
     if (!slides) continue;
-    dict_heap_remove(&s->expiry, &dict_by_expiry, r);
+    dict_session_unmark(s, r);
     r->expire_us = mneme_rule_add(w->now_us, r->ttl_us);
-    dict_heap_push(&s->expiry, &dict_by_expiry, r);
+    dict_session_mark(s, r);
   }
   return MNEME_OK;
 }
@@ -405,15 +415,27 @@ static mneme_status evict_until(dict_work *w, const mneme_target *target,
   return MNEME_OK;
 }
 
-/* Everything expired is out by now, so the counts of all are those of the live,
- * and whether there is room is known before the first victim falls. */
+static bool is_above(const dict_work *w) {
+  const mneme_plan *plan = &w->write->plan;
+  if (plan->evict_above <= 0 && plan->evict_above_tokens <= 0) return false; /* mostly */
+  dict_count live = dict_session_count(w->current, w->now_us);
+  return (plan->evict_above > 0 && live.memories > plan->evict_above) ||
+         (plan->evict_above_tokens > 0 && live.tokens > plan->evict_above_tokens);
+}
+
+/* Where there is no room, everything expired goes first, so that the counts of all
+ * are those of the live; whether there is room is known before the first victim
+ * falls. Very many have expired and are still there only where a limit was lowered
+ * far below what the session held: each write, and the sweeper, has taken some. */
 mneme_status dict_work_evict(dict_work *w) {
   dict_session *s = w->current;
   const mneme_plan *plan = &w->write->plan;
-  if (plan->evict_above == 0 && plan->evict_above_tokens == 0) { /* mostly */
+  if (!is_above(w)) {
     if (plan->strategy != MNEME_EVICT_LEAST_IMPORTANT && s->ranked) dict_session_unrank(s);
     return MNEME_OK;
   }
+  mneme_status status = dict_work_expire(w, INT64_MAX);
+  if (status != MNEME_OK) return status;
   dict_record *newest = dict_spine_back(&s->spine, INT64_MAX);
   if (newest == NULL) return MNEME_OK;
   mneme_load load = {
@@ -425,7 +447,7 @@ mneme_status dict_work_evict(dict_work *w) {
       .newest_tokens = newest->token_count,
   };
   mneme_target target;
-  mneme_status status = mneme_rule_room(plan, &load, &target);
+  status = mneme_rule_room(plan, &load, &target);
   if (status != MNEME_OK) return status;
   if (plan->strategy != MNEME_EVICT_LEAST_IMPORTANT && s->ranked) dict_session_unrank(s);
   if (load.memory_count <= target.memory_count && load.token_count <= target.token_count)
@@ -454,11 +476,11 @@ static void undo_one(const dict_note *n) {
       dict_session_link(s, n->record);
       break;
     case DICT_TOUCH:
-      dict_heap_remove(&s->expiry, &dict_by_expiry, n->record);
+      dict_session_unmark(s, n->record);
       n->record->access_us = n->access_us;
       n->record->access_count = n->access_count;
       n->record->expire_us = n->expire_us;
-      if (n->expire_us != 0) dict_heap_push(&s->expiry, &dict_by_expiry, n->record);
+      dict_session_mark(s, n->record);
       break;
     case DICT_EMPTY:
       dict_session_refill(s, n->contents);
@@ -480,7 +502,7 @@ void dict_work_undo(dict_work *w) {
   }
   if (s != NULL) {
     if (s->head.settings != w->saved.settings) dict_settings_unref(s->head.settings);
-    dict_session_set_keep_system(s, w->saved.keep_system);
+    if (w->header_moved) dict_session_put_policy(s, &w->old_policy);
     s->head = w->saved;
     dict_session_tidy(s);
   }

@@ -44,6 +44,7 @@ typedef struct dict_work {
 
   bool changed;      /* something that a reader can see */
   bool header_moved; /* the plan's max_age or keep_system is another */
+  dict_old_policy old_policy; /* then: what there was before */
   bool wrote;        /* a record of current was created or replaced */
   bool set;          /* current's settings were set, or it was created */
   bool ranked_here;

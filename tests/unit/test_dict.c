@@ -24,6 +24,64 @@ static mneme_status run_step(engine *e, const char *session, const mneme_step *s
   return engine_commit(e, &w, NULL);
 }
 
+/* Ten thousand that die at one instant: counted at once, and taken out a few at a
+ * time, so that no write holds its shard's lock for all of them. */
+#define LAPSED 10000
+static void a_write_removes_a_few_of_what_has_lapsed(void **state) {
+  engine e;
+  outcome o;
+  (void)state;
+  for (int by_age = 0; by_age < 2; by_age++) {
+    static mneme_record r[1000];
+    static char ids[1000][16];
+    static mneme_on_conflict fail[1000];
+    engine_open(&e);
+    mneme_plan plan = {.strategy = MNEME_EVICT_FIFO, .max_age_us = by_age ? 1000 : 0};
+    for (int n = 0; n < LAPSED; n += 1000) {
+      for (int i = 0; i < 1000; i++) {
+        snprintf(ids[i], sizeof ids[i], "m%d", n + i);
+        r[i] = a_record(ids[i]);
+        r[i].expire_us = by_age ? 0 : e.now_us + 1000;
+        fail[i] = MNEME_CONFLICT_FAIL;
+      }
+      mneme_step step = {
+          .op = MNEME_STEP_APPEND, .records = r, .on_conflict = fail, .record_count = 1000};
+      mneme_write w = a_write(&e, &step, 1);
+      w.session = text("s");
+      w.plan = plan;
+      assert_int_equal(engine_commit(&e, &w, NULL), MNEME_OK);
+    }
+    e.now_us += 999;
+    assert_int_equal(engine_get(&e, "s").header.memory_count, LAPSED);
+    e.now_us += 1;
+    assert_int_equal(engine_get(&e, "s").header.memory_count, 0);
+    for (int i = 1; i <= 3; i++) {
+      char id[16];
+      snprintf(id, sizeof id, "new%d", i);
+      assert_int_equal(append_to(&e, "s", id, 10, &plan, &o), MNEME_OK);
+      assert_in_range(o.written.expired_count, 1, 200);
+      assert_int_equal(o.written.header.memory_count, i);
+      assert_int_equal(engine_get(&e, "s").header.memory_count, i);
+    }
+    /* A limit is of the live ones, and what is evicted is exact. */
+    plan.evict_above = plan.evict_to = 3;
+    assert_int_equal(append_to(&e, "s", "new4", 10, &plan, &o), MNEME_OK);
+    assert_int_equal(o.written.evicted_count, 1);
+    assert_int_equal(o.written.header.memory_count, 3);
+    mneme_step expire = {.op = MNEME_STEP_EXPIRE, .count = LAPSED};
+    mneme_write w = a_write(&e, &expire, 1);
+    w.session = text("s");
+    assert_int_equal(engine_commit(&e, &w, &o), MNEME_OK);
+    assert_int_equal(o.written.expired_count, 0); /* they had to go for that */
+    /* Under another policy others are dead, and back under the first. */
+    plan = (mneme_plan){.strategy = MNEME_EVICT_FIFO, .max_age_us = 1};
+    e.now_us += 1;
+    assert_int_equal(append_to(&e, "s", "new5", 10, &plan, &o), MNEME_OK);
+    assert_int_equal(o.written.header.memory_count, 1);
+    engine_close(&e);
+  }
+}
+
 /* A full store refuses what grows, takes what shrinks, and is empty again when
  * all has gone: nothing leaks from the account. */
 static void keeps_to_max_bytes(void **state) {
@@ -320,6 +378,7 @@ static void eviction_is_not_quadratic(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(a_write_removes_a_few_of_what_has_lapsed),
       cmocka_unit_test(keeps_to_max_bytes), cmocka_unit_test(request_ids_count_and_lapse),
       cmocka_unit_test(removing_all_can_be_undone),
       cmocka_unit_test(trims_as_it_goes),   cmocka_unit_test(many_changes),
