@@ -17,6 +17,8 @@ typedef struct subject {
   bool opened;
   mneme_status status; /* of opening */
   mneme_bytes body;
+  bool has_metadata;
+  mneme_bytes metadata; /* the packed Struct */
 } subject;
 
 typedef enum held_kind {
@@ -60,6 +62,7 @@ static mneme_bytes body_of(subject *s) {
     s->status = record_open(s->record, &s->body);
     if (s->status != MNEME_OK)
       s->body = mneme_bytes_of("", 0);
+    s->has_metadata = stored_metadata(s->body, &s->metadata);
   }
   return s->body;
 }
@@ -77,12 +80,11 @@ static held of_stored(stored_value v) {
 }
 
 static held of_metadata(subject *s, const mneme_filter *f) {
-  mneme_bytes metadata;
-  if (s->record != NULL ? !stored_metadata(body_of(s), &metadata) : !s->settings->has_metadata)
+  if (s->record != NULL)
+    body_of(s);
+  if (!s->has_metadata)
     return (held){.kind = HELD_NOTHING};
-  if (s->record == NULL)
-    metadata = s->settings->metadata;
-  return of_stored(stored_find(metadata, f->path, f->path_count));
+  return of_stored(stored_find(s->metadata, f->path, f->path_count));
 }
 
 /* An empty label is there: labels have no default that an absent one could be
@@ -275,6 +277,9 @@ mneme_status filter_match(const mneme_filter *f, const mneme_record *r, bool *re
 
 bool filter_match_session(const mneme_filter *f, const mneme_header *h,
                           const wire_settings *settings) {
-  subject s = {.header = h, .settings = settings};
+  subject s = {.header = h,
+               .settings = settings,
+               .has_metadata = settings->has_metadata,
+               .metadata = settings->metadata};
   return f == NULL || holds(&s, f);
 }

@@ -21,6 +21,8 @@ calls per second of the server's own CPU time stand beside calls per second.
     list     the newest 50 of such memories       against echo of the request
     sqlite   commits and reads of the engine      against a bare driver that
              without gRPC                         runs its very statements
+    filter   filters over 100,000 memories, by    against a scan of the same
+             SQLite and by the evaluator          without a filter
 
 Then, on mnemed alone: memory when idle and for a million small memories, and
 appends beside somebody who scans that million (on all cores), on dict and on
@@ -66,9 +68,12 @@ sessions:
 """
 COUNT_SYNC = harness.BUILD / "count_sync.so"
 SQLITE_BENCH = harness.BUILD / "sqlite_bench"
+FILTER_BENCH = harness.BUILD / "filter_bench"
 OUTSTANDING = (1, 8, 64, 256)
 CALLERS = (1, 8, 64)
-ALL = ["noop", "append", "durable", "list", "sqlite", "memory", "durable_memory"]
+ALL = ["noop", "append", "durable", "list", "sqlite", "filter", "memory"]
+ALL += ["durable_memory"]
+ALONE = ("memory", "durable_memory", "sqlite", "filter")  # need no ghz
 CONTENT = ("The quick brown fox jumps over the lazy dog. " * 6)[:250]
 SMALL = "A small memory, as an agent would note it down."
 
@@ -368,6 +373,16 @@ class Bench:
         )
         print(flush=True)
 
+    def filter(self):
+        folder = tempfile.mkdtemp(dir=self.folder)
+        count = str(min(self.options.memories, 100000))
+        print("filter: a scan with a filter : one without")
+        subprocess.run(
+            [str(FILTER_BENCH), folder, count, str(self.options.rounds)],
+            check=True,
+        )
+        print(flush=True)
+
     def list(self):
         def prepare(server):
             client = server.client()
@@ -539,7 +554,7 @@ def main():
 def measure(bench, wanted, missing):
     passed = failed = 0
     for name in wanted:
-        if missing and name not in ("memory", "durable_memory", "sqlite"):
+        if missing and name not in ALONE:
             print("skipped: %s: no %s" % (name, missing[0].name))
             continue
         try:
