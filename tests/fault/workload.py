@@ -49,7 +49,11 @@ class Workload:
     """steps[t] for each thread; setup, which one client does before; total, how
     many writes there are in all."""
 
-    def __init__(self, seed, threads=8, calls=40, streams=2, items=30):
+    def __init__(
+        self, seed, threads=8, calls=40, streams=2, items=30, looks=0.15
+    ):
+        """calls of a thread, of which the share `looks` are reads; streams of so
+        many items."""
         self.seed = seed
         self.setup = [
             Step(name, "CreateSession", policy=pb.SessionPolicy(**policy))
@@ -58,7 +62,7 @@ class Workload:
         self.steps = []
         for t in range(threads):
             chance = random.Random("%s/%d" % (seed, t))
-            maker = _Maker(chance, t)
+            maker = _Maker(chance, t, looks)
             self.steps.append([maker.step() for _ in range(calls)])
             if t < streams:
                 place = chance.randrange(calls)
@@ -72,8 +76,9 @@ class Workload:
 
 
 class _Maker:
-    def __init__(self, chance, thread):
+    def __init__(self, chance, thread, looks):
         self.chance, self.thread, self.count = chance, thread, 0
+        self.looks = looks
 
     def text(self):
         self.count += 1
@@ -117,7 +122,7 @@ class _Maker:
     def step(self):
         chance = self.chance
         session = chance.choice(SESSIONS)
-        if chance.random() < 0.15 and session not in MORTAL:
+        if chance.random() < self.looks and session not in MORTAL:
             return Look(session, chance.choice(["header", "tail"]))
         return getattr(self, "for_" + session.split()[0].split("/")[0])(session)
 

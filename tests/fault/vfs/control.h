@@ -27,9 +27,9 @@ typedef enum fault_number {
   FAULT_FULL,           /* 1: a file that would grow beyond FAULT_SPACE finds no room */
   FAULT_SPACE,          /* bytes by which files may grow yet */
   FAULT_DIE_AT_WRITE,   /* SIGKILL in the middle of a write */
-  FAULT_DIE_AT_SYNC,    /* SIGKILL before a sync */
+  FAULT_DIE_AT_SYNC,    /* SIGKILL before a sync, and after its delay */
   FAULT_DIE_AFTER_SYNC, /* SIGKILL after it, before SQLite knows */
-  FAULT_SYNC_DELAY_US,  /* every sync takes so much longer */
+  FAULT_SYNC_DELAY_US,  /* every sync begins so much later */
   /* told by the faults */
   FAULT_SET_COUNT = 32,
   FAULT_WRITES = FAULT_SET_COUNT, /* how many there were */

@@ -130,9 +130,9 @@ static void wait_us(uint64_t us) {
 
 static int faulty_sync(sqlite3_file *file, int flags) {
   faulty *f = faulty_of(file);
+  wait_us(atomic_load(&fault_control_get()->at[FAULT_SYNC_DELAY_US]));
   if (fault_is_due(FAULT_DIE_AT_SYNC))
     die();
-  wait_us(atomic_load(&fault_control_get()->at[FAULT_SYNC_DELAY_US]));
   bool fails = fault_strikes(FAULT_SYNC_EVERY, FAULT_SYNCS);
   durable_lock();
   int rc = fails ? SQLITE_IOERR_FSYNC : f->real.pMethods->xSync(&f->real, flags);
