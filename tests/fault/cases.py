@@ -32,6 +32,15 @@ class Calm(Round):
         return self.result
 
 
+class Stopped(Round):
+    """SIGTERM under load instead of a crash: the server ends well, and has
+    everything when it is back."""
+
+    def crash(self):
+        self.server.signal()
+        assert self.server.wait() == 0, self.server.output()
+
+
 class PowerCut(Round):
     """The process dies at a write or a sync, or is killed; then whatever was not
     synced is lost, wholly or in part. The next start may end the same way."""
@@ -74,7 +83,7 @@ class PowerCut(Round):
         super().restart()
 
 
-CRASHES = {"kill": Round, "power": PowerCut}
+CRASHES = {"kill": Round, "power": PowerCut, "stop": Stopped}
 
 
 def one_round(engine, seed, crash="kill", keep=None, options=None, **more):
@@ -90,7 +99,7 @@ def one_round(engine, seed, crash="kill", keep=None, options=None, **more):
             )
         made = engine(folder, random.Random(seed), **options or {})
         faults = None
-        if kind is not Round:
+        if kind not in (Round, Stopped):
             malloc = not harness.SANITIZED
             faults = Faults(folder, shadow=True, malloc=malloc)
         return kind(made, seed, faults, **more).run()

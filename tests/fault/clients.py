@@ -24,6 +24,7 @@ AGAIN = {
     "STORE_FULL",
     "NO_MEMORY",
     "REFUSED",
+    "SHUTTING_DOWN",
 }
 UNKNOWN = {"OUTCOME_UNKNOWN"}
 

@@ -24,6 +24,14 @@ def test_s1_with_a_log_of_several_megabytes(sqlite, seeds, totals):
         totals.add(result)
 
 
+@pytest.mark.rounds(3, soak=100)
+def test_s1_a_clean_end_under_load(sqlite, seeds, totals):
+    for seed in seeds:
+        result = cases.one_round(sqlite, seed, crash="stop")
+        print(result)
+        totals.add(result)
+
+
 def test_s1_page_tokens_survive(store):
     """A list that was begun before goes on after."""
     made = store(faults=False)

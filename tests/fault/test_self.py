@@ -6,6 +6,7 @@ import pytest
 
 import cases
 import engines
+import harness
 from history import Violation
 
 
@@ -57,6 +58,23 @@ def test_durability_normal_loses_what_a_power_cut_takes(sqlite):
             assert why.kind == "lost", why
             return
     pytest.fail("nothing was lost in nine power cuts")
+
+
+MUTANT = harness.BUILD / "conform/mutant_16_restart_loses_the_tail.so"
+
+
+class LosesTheTail(engines.Sqlite):
+    template = "plugin: '%s', path: '{dir}/store/mneme.db', durability: full" % (
+        MUTANT
+    )
+
+
+@pytest.mark.skipif(not MUTANT.exists(), reason="ctest has made no mutants")
+def test_a_restart_that_loses_the_tail_is_found():
+    """The sixteenth mutant of mneme-conform throws its log away when it ends."""
+    with pytest.raises(Violation) as why:
+        cases.one_round(LosesTheTail, 1, crash="stop")
+    assert why.value.kind == "lost", why.value
 
 
 # ---- a history that is told wrongly -----------------------------------------
