@@ -268,13 +268,6 @@ void sq_head_touch(sq_writer *w, sq_head *head) {
   w->heads.dirty = head;
 }
 
-static mneme_status set_one(sq_conn *conn, sq_id id, int64_t slot, int64_t value, bool null) {
-  sq_sql q = sq_sql_begin(conn, id);
-  sq_sql_int(&q, slot);
-  sq_sql_int_or_null(&q, value, null);
-  return sq_sql_run(&q);
-}
-
 static mneme_status run_on_slot(sq_conn *conn, sq_id id, int64_t slot) {
   sq_sql q = sq_sql_begin(conn, id);
   sq_sql_int(&q, slot);
@@ -292,19 +285,20 @@ static mneme_status insert_row(sq_conn *conn, const sq_head *head) {
   return sq_sql_run(&q);
 }
 
-/* Columns that an index has are set only when they change. */
 static mneme_status update_row(sq_conn *conn, const sq_head *head) {
   const sq_state *s = &head->s;
   int64_t stamp = s->live ? s->stamp : 0;
-  sq_sql q = sq_sql_begin(conn, SQ_STATE_UPDATE);
+  bool quiet = stamp == head->row_stamp;
+  sq_sql q = sq_sql_begin(conn, quiet ? SQ_STATE_UPDATE_QUIETLY : SQ_STATE_UPDATE);
   bind_state(&q, head);
   bind_rest(&q, head);
+  if (!quiet) sq_sql_int_or_null(&q, stamp, stamp == 0);
   mneme_status status = sq_sql_run(&q);
-  if (status == MNEME_OK && stamp != head->row_stamp)
-    status = set_one(conn, SQ_STATE_STAMP, s->slot, stamp, stamp == 0);
-  if (status == MNEME_OK && s->due_us != head->row_due_us)
-    status = set_one(conn, SQ_STATE_DUE, s->slot, s->due_us, s->due_us == INT64_MAX);
-  return status;
+  if (status != MNEME_OK || s->due_us == head->row_due_us) return status;
+  q = sq_sql_begin(conn, SQ_STATE_DUE);
+  sq_sql_int(&q, s->slot);
+  sq_sql_int_or_null(&q, s->due_us, s->due_us == INT64_MAX);
+  return sq_sql_run(&q);
 }
 
 static mneme_status write_settings(sq_conn *conn, const sq_head *head) {

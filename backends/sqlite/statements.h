@@ -31,6 +31,17 @@
   SQ_RECORD_COLUMNS("CASE WHEN ?1 & 1 THEN body END", \
                     "CASE WHEN ?1 & 2 THEN metadata_json END")
 
+/* What update_row (head.c) sets. Columns that an index has are set only when they
+ * change: SQLite takes the entry out and puts it in again without a look at it. */
+#define SQ_STATE_SET                                                                    \
+  "shelf = ?2, life = ?3, uid = ?4, revision = ?5, settings_revision = ?6, "            \
+  "last_sequence = ?7, last_create_us = ?8, mutations = ?9, log_from = ?10, "           \
+  "memory_count = ?11, token_count = ?12, byte_count = ?13, pinned_count = ?14, "       \
+  "pinned_tokens = ?15, system_count = ?16, system_tokens = ?17, create_us = ?18, "     \
+  "update_us = ?19, append_us = ?20, expire_us = ?21, max_age_us = ?22, "               \
+  "keep_system = ?23, ranked = ?24, version = ?25, request_count = ?26, "               \
+  "settings_size = ?27"
+
 #define SQ_BRIEF "SELECT " SQ_BRIEF_COLUMNS " FROM memories INDEXED BY "
 #define SQ_STATE "SELECT " SQ_STATE_COLUMNS
 
@@ -47,15 +58,8 @@
   SQ(STATE_INSERT, "INSERT INTO sessions (ns, session, " SQ_STATE_COLUMNS ") VALUES "          \
      "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "   \
      "?, ?, ?)")                                                                               \
-  SQ(STATE_UPDATE,                                                                             \
-     "UPDATE sessions SET shelf = ?2, life = ?3, uid = ?4, revision = ?5, "                    \
-     "settings_revision = ?6, last_sequence = ?7, last_create_us = ?8, mutations = ?9, "       \
-     "log_from = ?10, memory_count = ?11, token_count = ?12, byte_count = ?13, "               \
-     "pinned_count = ?14, pinned_tokens = ?15, system_count = ?16, system_tokens = ?17, "      \
-     "create_us = ?18, update_us = ?19, append_us = ?20, expire_us = ?21, max_age_us = ?22, "  \
-     "keep_system = ?23, ranked = ?24, version = ?25, request_count = ?26, "                   \
-     "settings_size = ?27 WHERE slot = ?1")                                                    \
-  SQ(STATE_STAMP, "UPDATE sessions SET stamp = ?2 WHERE slot = ?1")                            \
+  SQ(STATE_UPDATE, "UPDATE sessions SET " SQ_STATE_SET ", stamp = ?28 WHERE slot = ?1")         \
+  SQ(STATE_UPDATE_QUIETLY, "UPDATE sessions SET " SQ_STATE_SET " WHERE slot = ?1")             \
   SQ(STATE_DUE, "UPDATE sessions SET due_us = ?2 WHERE slot = ?1")                             \
   SQ(STATE_DELETE, "DELETE FROM sessions WHERE slot = ?1")                                     \
   SQ(NAME_OF_SLOT, "SELECT ns, session FROM sessions WHERE slot = ?1")                         \

@@ -2,11 +2,11 @@
  * that a conversation makes at each turn. Without them it would fall to a fifth of
  * its speed while writes run, since each commit takes pages out of readers' caches.
  *
- *   stripe (a lock) -> buckets -> tail [from 40] -> [41][43][44]..[167]
+ *   stripe (a lock) -> buckets -> tail [from 40] -> [41][43][44]..[104]
  *                      newest <-> .. <-> oldest
  *
  * A tail has every memory of its session with a sequence >= from (1 = all of them),
- * in order, SQ_TAIL_RECORDS at most, and the header. The writer makes it, and brings
+ * in order, TAIL_RECORDS at most, and the header. The writer makes it, and brings
  * it up to date after COMMIT, before it tells anybody: each change that a commit has
  * noted, if the tail is of the version before it. Where that is not so, or memory
  * runs out, the tail is dropped, and the database is asked.
@@ -26,7 +26,7 @@
 
 #define STRIPES 16
 #define BUCKETS 1024 /* of a stripe */
-#define TAIL_RECORDS 128
+#define TAIL_RECORDS 64
 #define TAIL_SHARE 8 /* a tail has at most this part of its stripe's memory */
 
 typedef struct record {
