@@ -8,8 +8,6 @@ import pytest
 import pb
 from harness import struct
 
-pytestmark = pytest.mark.asan
-
 CONFIG = """
 backends: { kept: { type: sqlite, path: kept.db }, gone: { type: dict } }
 sessions:
@@ -55,6 +53,7 @@ def same(client, text):
     return found[0]
 
 
+@pytest.mark.asan
 def test_X7_metacharacters_in_filters(both):
     server, client = both
     for session in ("kept", "gone"):
@@ -146,6 +145,7 @@ def various(count):
     ]
 
 
+@pytest.mark.asan
 @pytest.mark.parametrize("anchor", [pb.ANCHOR_OLDEST, pb.ANCHOR_NEWEST])
 def test_lists_are_alike_page_by_page(both, anchor):
     _, client = both
@@ -174,6 +174,7 @@ def test_lists_are_alike_page_by_page(both, anchor):
             assert pages[0] == pages[1], (text, more)
 
 
+@pytest.mark.asan
 def test_deletes_are_alike(both):
     _, client = both
     for text in FILTERS:
@@ -196,6 +197,7 @@ def test_deletes_are_alike(both):
         assert left[0] == left[1], text
 
 
+@pytest.mark.asan
 def test_what_sql_is_asked_of_is_renewed_with_the_body(both, start_server):
     server, client = both
     for session in ("kept", "gone"):
@@ -225,3 +227,30 @@ def test_what_sql_is_asked_of_is_renewed_with_the_body(both, start_server):
     client = again.client("x7")
     found = [m.id for m in client.list("kept", filter="metadata.q:*")]
     assert found == ["4", "5"]
+
+
+def test_a_session_of_many_windows(both):
+    """SQLite goes over 65,536 sequences in one snapshot: what matches lies at the
+    edges of such windows, and far from each other."""
+    _, client = both
+    count, edges = 140000, [1, 65535, 65536, 65537, 131072, 131073, 140000]
+    for start in range(0, count, 1000):
+        client.AppendMemories(
+            session="kept",
+            memories=[
+                pb.Memory(
+                    content="x",
+                    kind="edge" if n + 1 in edges else "other",
+                )
+                for n in range(start, start + 1000)
+            ],
+        )
+    for anchor in (pb.ANCHOR_OLDEST, pb.ANCHOR_NEWEST):
+        for size in (2, 100):
+            found = client.all(
+                "kept", anchor=anchor, filter='kind = "edge"', page_size=size
+            )
+            assert [m.sequence for m in found] == edges
+    text = "sequence > 65535 AND sequence < 65538"
+    found = client.list("kept", filter=text)
+    assert [m.sequence for m in found] == [65536, 65537]

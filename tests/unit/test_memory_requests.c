@@ -379,6 +379,7 @@ static void list_memories(void **state) {
   assert_int_equal(ret.page_size, 50);
   IS(ret.key_prefix, "");
   IS(ret.page_token, "");
+  IS(ret.filter, "");
   assert_int_equal(ret.touch, WIRE_TOUCH_NONE);
 
   m.namespace_ = (char *)"tenant";
@@ -391,6 +392,7 @@ static void list_memories(void **state) {
   m.n_kinds = 3;
   OPTIONAL(&m, max_tokens, INT32_MAX);
   m.key_prefix = (char *)"p/";
+  m.filter = (char *)"no language here";
   m.offset = 10000;
   m.page_size = 1001;
   m.touch = MNEME__V1__TOUCH__TOUCH_ACCESS;
@@ -404,6 +406,7 @@ static void list_memories(void **state) {
   assert_int_equal(ret.offset, 10000);
   assert_int_equal(ret.page_size, 1000);
   IS(ret.key_prefix, "p/");
+  IS(ret.filter, "no language here");
   assert_int_equal(ret.touch, WIRE_TOUCH_ACCESS);
 }
 
@@ -583,6 +586,38 @@ static void delete_memories(void **state) {
   REFUSED(delete, &m, &ret, "INVALID_VALUE", "expected_revision");
 }
 
+static void delete_by_filter(void **state) {
+  (void)state;
+  Mneme__V1__DeleteMemoriesRequest m = MNEME__V1__DELETE_MEMORIES_REQUEST__INIT;
+  wire_delete ret;
+  m.filter = (char *)"role:*";
+  OPTIONAL(&m, expected_revision, 7);
+  ACCEPTED(delete, &m, &ret);
+  IS(ret.filter, "role:*");
+  IS(ret.resume_token, "");
+  assert_int_equal(ret.scope.expected_revision, 7);
+  assert_int_equal(ret.id_count + ret.key_count, 0);
+  m.dry_run = 1;
+  ACCEPTED(delete, &m, &ret);
+  m.resume_token = (char *)"t";
+  REFUSED(delete, &m, &ret, "CONFLICTING_FIELDS", "resume_token");
+  m.dry_run = 0;
+  ACCEPTED(delete, &m, &ret);
+  IS(ret.resume_token, "t");
+  m.request_id = (char *)"r";
+  REFUSED(delete, &m, &ret, "CONFLICTING_FIELDS", "request_id");
+  m.request_id = (char *)"";
+  m.keys = three;
+  m.n_keys = 1;
+  REFUSED(delete, &m, &ret, "CONFLICTING_FIELDS", "filter");
+  m.n_keys = 0;
+  m.ids = three;
+  m.n_ids = 1;
+  REFUSED(delete, &m, &ret, "CONFLICTING_FIELDS", "filter");
+  m.filter = (char *)"";
+  REFUSED(delete, &m, &ret, "CONFLICTING_FIELDS", "resume_token");
+}
+
 static void replace_memories(void **state) {
   (void)state;
   Mneme__V1__ReplaceMemoriesRequest m = MNEME__V1__REPLACE_MEMORIES_REQUEST__INIT;
@@ -683,6 +718,7 @@ int main(void) {
       TEST(update_sets_what_the_mask_names),
       TEST(update_refuses),
       TEST(delete_memories),
+      TEST(delete_by_filter),
       TEST(replace_memories),
       TEST(pop_memories),
       TEST(no_memory_is_told),

@@ -163,6 +163,7 @@ static void list_sessions(void **state) {
   IS(ret.ns, "default");
   IS(ret.prefix, "");
   IS(ret.page_token, "");
+  IS(ret.filter, "");
   assert_int_equal(ret.label_count, 0);
   assert_int_equal(ret.order, MNEME_SESSIONS_BY_ID);
   assert_int_equal(ret.page_size, 50);
@@ -171,6 +172,7 @@ static void list_sessions(void **state) {
   m.namespace_ = (char *)"tenant";
   m.prefix = (char *)"a/";
   m.page_token = (char *)"token";
+  m.filter = (char *)"id:*";
   m.allow_partial = 1;
   m.order_by = MNEME__V1__SESSION_ORDER__SESSION_ORDER_UPDATE_TIME;
   m.page_size = 1000;
@@ -180,6 +182,7 @@ static void list_sessions(void **state) {
   IS(ret.ns, "tenant");
   IS(ret.prefix, "a/");
   IS(ret.page_token, "token");
+  IS(ret.filter, "id:*");
   assert_true(ret.allow_partial);
   assert_int_equal(ret.order, MNEME_SESSIONS_BY_UPDATE);
   assert_int_equal(ret.page_size, 1000);
