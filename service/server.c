@@ -255,9 +255,17 @@ static void on_health(const registry_backend *b, registry_health health, void *c
   set_backend_health(s, b);
 }
 
+static int64_t cleanup_us(const mneme_header *h, void *ctx) {
+  server *s = ctx;
+  return service_cleanup_us(h, &s->service);
+}
+
 static bool open_sweep(server *s) {
-  s->sweep = sweep_open(s->service.registry, s->service.pool,
-                        s->config->settings.sweep_interval_us, on_health, s);
+  const sweep_options options = {.interval_us = s->config->settings.sweep_interval_us,
+                                 .health = on_health,
+                                 .cleanup_us = cleanup_us,
+                                 .ctx = s};
+  s->sweep = sweep_open(s->service.registry, s->service.pool, &options);
   if (s->sweep == NULL)
     log_event(LOG_ERROR, "cannot start the sweeper: out of memory", log_end());
   return s->sweep != NULL;

@@ -103,11 +103,12 @@ const policy_key policy_keys[] = {
    {"default_kind", MNEME_OPTION_STRING, NULL, 0, 0,
     "The kind of memories appended without one; unset = message."},
    NULL},
+  SPAN(POLICY_CLEANUP_INTERVAL, "cleanup_interval", POLICY_CLEANUP_MIN_US, POLICY_CLEANUP_MAX_US,
+       "How often at most the sweeper removes what has expired; unset = sweep.interval."),
   {0, {NULL, 0, NULL, 0, 0, NULL}, NULL},
 };
 
-const char *const policy_keys_not_served[] = {"language", "search_metadata", "cleanup_interval",
-                                              NULL};
+const char *const policy_keys_not_served[] = {"language", "search_metadata", NULL};
 
 /* --- Words --------------------------------------------------------------- */
 
@@ -193,6 +194,7 @@ bool policy_key_set(const policy_key *key, const char *text, policy *p, char *er
   case POLICY_TTL: p->ttl_us = value.integer; break;
   case POLICY_IDEMPOTENCY_WINDOW: p->window_us = value.integer; break;
   case POLICY_DEFAULT_KIND: p->default_kind = mneme_bytes_of(text, strlen(text)); break;
+  case POLICY_CLEANUP_INTERVAL: p->cleanup_us = value.integer; break;
   }
   return true;
 }
@@ -214,6 +216,7 @@ void policy_key_format(const policy_key *key, const policy *p, char *out, size_t
   case POLICY_DEFAULT_KIND:
     snprintf(out, size, "%.*s", (int)p->default_kind.size, p->default_kind.data);
     return;
+  case POLICY_CLEANUP_INTERVAL: value.integer = p->cleanup_us; break;
   }
   option_format(&key->option, &value, out, size);
 }

@@ -32,6 +32,7 @@ const char *policy_field_name(policy_field field) {
   case POLICY_TTL: return "ttl";
   case POLICY_IDEMPOTENCY_WINDOW: return "idempotency_window";
   case POLICY_DEFAULT_KIND: return "default_kind";
+  case POLICY_CLEANUP_INTERVAL: return "cleanup_interval";
   }
   return "";
 }
@@ -65,6 +66,8 @@ static bool check_ranges(const policy *p, policy_problem *ret_problem) {
     {POLICY_TTL, p->ttl_us, 1, POLICY_DURATION_MAX_US,
      "must be more than 0 and at most 100 years"},
     {POLICY_IDEMPOTENCY_WINDOW, p->window_us, POLICY_WINDOW_MIN_US, POLICY_WINDOW_MAX_US,
+     "must be between 1 second and 7 days"},
+    {POLICY_CLEANUP_INTERVAL, p->cleanup_us, POLICY_CLEANUP_MIN_US, POLICY_CLEANUP_MAX_US,
      "must be between 1 second and 7 days"},
   };
   for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
@@ -147,6 +150,8 @@ policy policy_merge(const policy *rule, const policy *override) {
     merged.window_us = override->window_us;
   if (policy_has(override, POLICY_DEFAULT_KIND))
     merged.default_kind = override->default_kind;
+  if (policy_has(override, POLICY_CLEANUP_INTERVAL))
+    merged.cleanup_us = override->cleanup_us;
   return merged;
 }
 
@@ -189,4 +194,8 @@ mneme_bytes policy_default_kind(const policy *effective) {
   if (policy_has(effective, POLICY_DEFAULT_KIND) && effective->default_kind.size > 0)
     return effective->default_kind;
   return mneme_bytes_of(POLICY_KIND_DEFAULT, sizeof POLICY_KIND_DEFAULT - 1);
+}
+
+int64_t policy_cleanup_us(const policy *effective) {
+  return policy_has(effective, POLICY_CLEANUP_INTERVAL) ? effective->cleanup_us : 0;
 }

@@ -20,7 +20,8 @@ typedef enum policy_field {
   POLICY_MAX_AGE = 11,
   POLICY_TTL,
   POLICY_IDEMPOTENCY_WINDOW,
-  POLICY_DEFAULT_KIND
+  POLICY_DEFAULT_KIND,
+  POLICY_CLEANUP_INTERVAL
 } policy_field;
 
 #define POLICY_COUNT_MAX INT32_MAX
@@ -28,6 +29,8 @@ typedef enum policy_field {
 #define POLICY_WINDOW_MIN_US (INT64_C(1000000))
 #define POLICY_WINDOW_MAX_US (INT64_C(7) * 86400 * 1000000)
 #define POLICY_WINDOW_DEFAULT_US (INT64_C(3600) * 1000000)
+#define POLICY_CLEANUP_MIN_US (INT64_C(1000000))
+#define POLICY_CLEANUP_MAX_US (INT64_C(7) * 86400 * 1000000)
 #define POLICY_KIND_DEFAULT "message"
 
 typedef struct policy {
@@ -44,6 +47,7 @@ typedef struct policy {
   int64_t ttl_us;
   int64_t window_us;
   mneme_bytes default_kind;
+  int64_t cleanup_us;
 } policy;
 
 static inline bool policy_has(const policy *p, policy_field field) {
@@ -75,5 +79,6 @@ mneme_plan policy_plan(const policy *effective);
 /* With defaults where nothing is set. */
 int64_t policy_window_us(const policy *effective);
 mneme_bytes policy_default_kind(const policy *effective);
+int64_t policy_cleanup_us(const policy *effective); /* 0 = as often as the sweeper looks */
 
 #endif

@@ -15,4 +15,7 @@ typedef struct service {
   page_key page_keys[REGISTRY_BACKENDS_MAX]; /* by registry_backend.index */
 } service;
 
+/* The cleanup_interval in force for a session, 0 = none. Takes no lock. */
+int64_t service_cleanup_us(const mneme_header *h, const service *s);
+
 #endif

@@ -42,6 +42,7 @@ static bool read_durations(const pb_policy *p, const char *path, arena *a, polic
       {p->max_age, &ret->max_age_us, POLICY_MAX_AGE},
       {p->ttl, &ret->ttl_us, POLICY_TTL},
       {p->idempotency_window, &ret->window_us, POLICY_IDEMPOTENCY_WINDOW},
+      {p->cleanup_interval, &ret->cleanup_us, POLICY_CLEANUP_INTERVAL},
   };
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
     if (rows[i].from == NULL)
@@ -112,6 +113,9 @@ pb_policy *wire_policy_out(const policy *from, arena *a) {
     return NULL;
   if (policy_has(from, POLICY_IDEMPOTENCY_WINDOW) &&
       !(p->idempotency_window = wire_duration_out(from->window_us, a)))
+    return NULL;
+  if (policy_has(from, POLICY_CLEANUP_INTERVAL) &&
+      !(p->cleanup_interval = wire_duration_out(from->cleanup_us, a)))
     return NULL;
   if (policy_has(from, POLICY_DEFAULT_KIND)) {
     p->_default_kind_case = MNEME__V1__SESSION_POLICY___DEFAULT_KIND_DEFAULT_KIND;

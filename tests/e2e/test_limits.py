@@ -803,6 +803,13 @@ def ranged(name, number, make, good, bad):
             [(0, 999999000), (7 * 86400, 1000)],
         ),
         ranged(
+            "SessionPolicy.cleanup_interval",
+            604800,
+            lambda n: policy(cleanup_interval=seconds(*n)),
+            [(1, 0), (7 * 86400, 0)],
+            [(0, 999999000), (7 * 86400, 1000)],
+        ),
+        ranged(
             "Memory.ttl",
             3153600000,
             lambda n: one_memory(ttl=seconds(*n)),

@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from google.protobuf import field_mask_pb2
 
 import pb
 from harness import duration, micros, refused, timestamp, wait_for
@@ -440,3 +441,44 @@ def test_expired_memories_make_room_before_others_are_evicted(client):
     answer = client.append("s", "new")
     assert answer.evicted_count == 0
     assert survivors(client) == ["keep", "new"]
+
+
+def test_cleanup_interval_is_kept_and_changes_nothing_that_is_seen(start_server):
+    server = start_server(
+        """
+sweep: { interval: 10ms }
+sessions:
+  - { match: "n/slow", backend: default, policy: { cleanup_interval: 7d } }
+"""
+    )
+    client = server.client("n")
+    hour = duration(3600)
+    client.CreateSession(
+        session="own", policy=pb.SessionPolicy(cleanup_interval=hour)
+    )
+    assert client.session("own").policy.cleanup_interval == hour
+    assert client.session("own").effective_policy.cleanup_interval == hour
+    client.append("slow", "first")
+    assert not client.session("slow").HasField("policy")
+    effective = client.session("slow").effective_policy
+    assert effective.cleanup_interval.seconds == 7 * 86400
+    for session in ("own", "slow", "plain"):
+        for n in range(3):
+            client.append(
+                session,
+                pb.Memory(id="a%d" % n, content="x", ttl=duration(0.05)),
+                pb.Memory(id="b%d" % n, content="y"),
+            )
+            # Removed or not, it has gone, and its id is free.
+            wait_for(
+                "it to expire",
+                lambda: "x" not in client.texts(session),
+            )
+        client.append(session, pb.Memory(id="a0", content="z"))
+        assert client.session(session).memory_count == len(client.texts(session))
+    client.UpdateSession(
+        session="own", update_mask=field_mask_pb2.FieldMask(paths=["policy"])
+    )
+    assert not client.session("own").effective_policy.HasField(
+        "cleanup_interval"
+    )

@@ -178,7 +178,7 @@ def test_the_walk_sees_what_the_contract_says():
         ("ListMemories", "view"),
         ("CreateSession", "backend"),
         ("CreateSession", "policy.language"),
-        ("UpdateSession", "policy.cleanup_interval"),
+        ("UpdateSession", "policy.search_metadata"),
         ("UpdateMemory", "memory.embed"),
         ("GetMemories", "view"),
         ("ReplaceMemories", "memories[0].embeddings"),

@@ -143,6 +143,10 @@ IN_CODE = {
     ("SessionPolicy.evict_to_tokens", INT32): COUNT,
     ("SessionPolicy.max_age", CENTURY_S): SPAN,
     ("SessionPolicy.ttl", CENTURY_S): SPAN,
+    ("SessionPolicy.cleanup_interval", 604800): (
+        "service/policy/policy.h",
+        "#define POLICY_CLEANUP_MAX_US (INT64_C(7) * 86400 * 1000000)",
+    ),
     ("SessionPolicy.idempotency_window", 604800): (
         "service/policy/policy.h",
         "#define POLICY_WINDOW_MAX_US (INT64_C(7) * 86400 * 1000000)",

@@ -200,7 +200,7 @@ static const struct {
   {POLICY_OF("{max_memory: 5}\n"),
    "f:4:12: unknown policy key \"max_memory\", did you mean \"max_memories\"? known: max_memories, "
    "max_tokens, evict_above, evict_to, evict_above_tokens, evict_to_tokens, eviction, "
-   "keep_system, max_age, ttl, idempotency_window, default_kind\n"},
+   "keep_system, max_age, ttl, idempotency_window, default_kind, cleanup_interval\n"},
   {POLICY_OF("{language: german}\n"),
    "f:4:12: the policy key language is not served yet, expected it to be unset\n"},
   {POLICY_OF("{max_memories: 0}\n"),
@@ -213,6 +213,8 @@ static const struct {
    "f:4:25: \"1\" is not understood, expected true or false\n"},
   {POLICY_OF("{idempotency_window: 8d}\n"),
    "f:4:32: \"8d\" is out of range, expected duration from 1s to 7d\n"},
+  {POLICY_OF("{cleanup_interval: 999ms}\n"),
+   "f:4:30: \"999ms\" is out of range, expected duration from 1s to 7d\n"},
   {POLICY_OF("{ttl: 0}\n"),
    "f:4:17: \"0\" is out of range, expected duration from 1us to 36500d\n"},
   {POLICY_OF("{max_memories: 5, evict_above: 5}\n"),
@@ -407,7 +409,7 @@ static const char everything[] =
   "  backend: a\n"
   "  policy: {evict_above: 500, evict_to: 400, evict_above_tokens: 9, evict_to_tokens: 8,\n"
   "    eviction: least_important, keep_system: true, max_age: 7d, ttl: 36500d,\n"
-  "    idempotency_window: 90m}\n"
+  "    idempotency_window: 90m, cleanup_interval: 6h}\n"
   "- {match: 'x/*', backend: c, policy: *p}\n"
   "backends:\n"
   "  a: {type: store, path: '${DIR}/x${EMPTY:-y}${NOPE:-}${EMPTY}$$'}\n"
@@ -452,6 +454,7 @@ static void every_key_is_read(void **state) {
   assert_int_equal(plan.max_age_us, INT64_C(604800000000));
   assert_int_equal(plan.ttl_us, POLICY_DURATION_MAX_US);
   assert_int_equal(policy_window_us(p), INT64_C(5400000000));
+  assert_int_equal(policy_cleanup_us(p), INT64_C(21600000000));
   assert_string_equal(c->rules[3].match, "*/*"); /* for the rest */
   assert_int_equal(c->rules[3].backend, 0);
 

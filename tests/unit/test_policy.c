@@ -31,6 +31,7 @@ static policy with(policy p, policy_field field, int64_t n) {
   case POLICY_MAX_AGE: p.max_age_us = n; break;
   case POLICY_TTL: p.ttl_us = n; break;
   case POLICY_IDEMPOTENCY_WINDOW: p.window_us = n; break;
+  case POLICY_CLEANUP_INTERVAL: p.cleanup_us = n; break;
   case POLICY_DEFAULT_KIND: p.default_kind = mneme_bytes_of("", (size_t)n); break;
   }
   return p;
@@ -52,6 +53,7 @@ static void ranges_hold_at_n_and_not_beyond(void **state) {
     {POLICY_MAX_AGE, 1, POLICY_DURATION_MAX_US},
     {POLICY_TTL, 1, POLICY_DURATION_MAX_US},
     {POLICY_IDEMPOTENCY_WINDOW, POLICY_WINDOW_MIN_US, POLICY_WINDOW_MAX_US},
+    {POLICY_CLEANUP_INTERVAL, POLICY_CLEANUP_MIN_US, POLICY_CLEANUP_MAX_US},
   };
   policy_problem problem;
   assert_true(policy_check(&empty, &problem));

@@ -35,6 +35,7 @@ static void create_session_with_everything(void **state) {
   m.policy->ttl = lasting(60, 1999);
   m.policy->max_age = lasting(0, 1000);
   m.policy->idempotency_window = lasting(1, 0);
+  m.policy->cleanup_interval = lasting(90, 0);
   LABEL(&m, CREATE_LABEL, "b", "1");
   LABEL(&m, CREATE_LABEL, "a", "2");
   LABEL(&m, CREATE_LABEL, "b", "3");
@@ -53,6 +54,7 @@ static void create_session_with_everything(void **state) {
   assert_int_equal(p->ttl_us, 60000001);
   assert_int_equal(p->max_age_us, 1);
   assert_int_equal(p->window_us, 1000000);
+  assert_int_equal(p->cleanup_us, 90000000);
   assert_false(policy_has(p, POLICY_MAX_MEMORIES));
   assert_int_equal(ret.settings.label_count, 2);
   IS(ret.settings.labels[0].key, "a");

@@ -32,7 +32,8 @@ static policy long_policy(void) {
       .set = SET(POLICY_EVICT_ABOVE) | SET(POLICY_EVICT_TO) | SET(POLICY_EVICT_ABOVE_TOKENS) |
              SET(POLICY_EVICT_TO_TOKENS) | SET(POLICY_EVICTION) | SET(POLICY_KEEP_SYSTEM) |
              SET(POLICY_MAX_AGE) | SET(POLICY_TTL) | SET(POLICY_IDEMPOTENCY_WINDOW) |
-             SET(POLICY_DEFAULT_KIND),
+             SET(POLICY_DEFAULT_KIND) | SET(POLICY_CLEANUP_INTERVAL),
+      .cleanup_us = 90000000,
       .evict_above = 100,
       .evict_to = 80,
       .evict_above_tokens = POLICY_COUNT_MAX,
@@ -107,6 +108,7 @@ static void assert_policy_equal(const policy *a, const policy *b) {
   assert_true(a->max_age_us == b->max_age_us);
   assert_true(a->ttl_us == b->ttl_us);
   assert_true(a->window_us == b->window_us);
+  assert_true(a->cleanup_us == b->cleanup_us);
   assert_bytes_equal(a->default_kind, b->default_kind);
 }
 
@@ -169,6 +171,7 @@ static void each_field_of_a_policy_goes_round_alone(void **state) {
     case POLICY_TTL: p.ttl_us = 1000000; break;
     case POLICY_IDEMPOTENCY_WINDOW: p.window_us = POLICY_WINDOW_MAX_US; break;
     case POLICY_DEFAULT_KIND: p.default_kind = TEXT("k"); break;
+    case POLICY_CLEANUP_INTERVAL: p.cleanup_us = POLICY_CLEANUP_MIN_US; break;
     default: fail_msg("a new field of a policy: %d", field);
     }
     wire_settings s = {.has_policy = true, .policy = p};
