@@ -83,6 +83,68 @@ class PowerCut(Round):
         super().restart()
 
 
+class SlowSyncs(PowerCut):
+    """Syncs take long, and clients read meanwhile. Then it dies at one, so that a
+    whole transaction goes that a careless engine would have shown."""
+
+    ways = ("die_at_sync",)
+
+    def start(self):
+        super().start()
+        if self.crashed is None:
+            self.faults.control.sync_delay_us = 15000
+
+
+class Failing(Round):
+    """For a while in the middle of the round something fails, and clients repeat
+    what they may. Then it stops, and later comes the crash."""
+
+    failing = {}
+    enough = 12  # injected failures
+
+    def write(self):
+        total = self.work.total
+        self.fail_at = self.chance.randrange(total // 10, total // 4)
+        self.calm_at = total // 2
+        self.on = False
+        self.patience(harness.PATIENCE)
+        super().write()
+        control = self.faults.control
+        assert control.injected, "nothing was made to fail"
+        assert control.alloc_in, "SQLite does not allocate through us"
+
+    def progress(self):
+        control = self.faults.control
+        if self.count >= self.fail_at and not self.on:
+            self.on = True
+            for name, every in self.failing.items():
+                setattr(control, name, every)
+        # Some kinds do not come up often.
+        if control.injected >= self.enough or self.count >= self.calm_at:
+            control.calm()
+
+    def run_until_crash(self):
+        total = self.work.total
+        self.crash_at = self.chance.randrange(total * 2 // 3, total * 9 // 10)
+        self.write()
+        self.after_crash()
+
+
+class FailingThenPower(Failing, PowerCut):
+    """The crash is a power cut, and what a failed sync was to write is lost with
+    it, though reads and later syncs do not tell (Linux marks such pages clean)."""
+
+    ways = (None,)
+
+
+class FailingOnly(Failing, Calm):
+    """Without a crash: the server must end well, and a sanitizer finds no leak."""
+
+
+def failing(what, base=Failing):
+    return type("Failing", (base,), dict(failing=what))
+
+
 CRASHES = {"kill": Round, "power": PowerCut, "stop": Stopped}
 
 

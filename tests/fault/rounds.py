@@ -36,6 +36,8 @@ class Result:
     reads: int = 0
     ready_s: float = 0
     lost: int = 0  # sectors and names that a power cut took
+    taken: int = 0  # acknowledged commits, at a durability that allows it
+    whole: int = 0  # sessions of which a whole beginning is left
 
     def __str__(self):
         return (
@@ -205,13 +207,16 @@ class Round:
             if call.session == name and call.acknowledged
         ]
         least = max(known, default=0)
-        got = header.revision if header else 0
-        if got < least:
-            raise Violation(
-                "lost",
-                "session %r: the first answer after the start had revision %d,"
-                " and %d was acknowledged" % (name, got, least),
-            )
+        if (header.revision if header else 0) >= least:
+            return
+        now_there = self.header_of(self.client(), name)
+        late = now_there is not None and now_there.revision >= least
+        raise Violation(
+            "unready" if late else "lost",
+            "session %r: the first answer after the start had revision %d, and"
+            " %d was acknowledged"
+            % (name, header.revision if header else 0, least),
+        )
 
     def read_everything(self):
         """Headers, memories, ids, keys and counts, each by its own way."""

@@ -15,6 +15,16 @@ def test_s1_nothing_acknowledged_is_lost(sqlite, seeds, totals):
         totals.add(result)
 
 
+@pytest.mark.rounds(5, soak=100)
+def test_s1_durability_normal_survives_a_kill(sqlite, seeds, totals):
+    """Only the power takes what is not synced."""
+    for seed in seeds:
+        options = {"durability": "normal"}
+        result = cases.one_round(sqlite, seed, options=options)
+        print(result)
+        totals.add(result)
+
+
 @pytest.mark.rounds(3, soak=60, of=1)
 def test_s1_with_a_log_of_several_megabytes(sqlite, seeds, totals):
     """Enough for checkpoints to run among the writes."""

@@ -1,6 +1,8 @@
 """The harness itself: it must find what it is there to find."""
 
+import pathlib
 import random
+import subprocess
 
 import pytest
 
@@ -8,6 +10,8 @@ import cases
 import engines
 import harness
 from history import Violation
+
+HERE = pathlib.Path(__file__).parent
 
 
 def calm(folder, seed=1):
@@ -60,21 +64,65 @@ def test_durability_normal_loses_what_a_power_cut_takes(sqlite):
     pytest.fail("nothing was lost in nine power cuts")
 
 
-MUTANT = harness.BUILD / "conform/mutant_16_restart_loses_the_tail.so"
+# ---- engines with one fault each ----------------------------------------------
 
 
-class LosesTheTail(engines.Sqlite):
-    template = "plugin: '%s', path: '{dir}/store/mneme.db', durability: full" % (
-        MUTANT
+@pytest.fixture(scope="module")
+def mutants():
+    """name -> an engine's class, of mutants/ here and that of mneme-conform."""
+    targets = ["fault_mutants", "mutant_16_restart_loses_the_tail"]
+    made = subprocess.run(
+        ["cmake", "--build", str(harness.BUILD), "--target"] + targets,
+        capture_output=True,
+        text=True,
     )
+    assert made.returncode == 0, made.stdout + made.stderr
+
+    def engine(path):
+        template = engines.Sqlite.template.replace(
+            "type: sqlite", "plugin: '%s'" % path
+        )
+        return type("Mutant", (engines.Sqlite,), {"template": template})
+
+    return {
+        path.stem.removeprefix("mutant_"): engine(path)
+        for room in ("fault", "conform")
+        for path in (harness.BUILD / room).glob("mutant_*.so")
+    }
 
 
-@pytest.mark.skipif(not MUTANT.exists(), reason="ctest has made no mutants")
-def test_a_restart_that_loses_the_tail_is_found():
-    """The sixteenth mutant of mneme-conform throws its log away when it ends."""
-    with pytest.raises(Violation) as why:
-        cases.one_round(LosesTheTail, 1, crash="stop")
-    assert why.value.kind == "lost", why.value
+FOUND_BY = {
+    "16_restart_loses_the_tail": ({"lost"}, dict(crash="stop")),
+    "f1_shows_what_is_not_synced": (
+        {"phantom"},
+        dict(crash=cases.SlowSyncs, looks=0.7, calls=80, streams=0),
+    ),
+    "f2_trusts_what_a_failed_sync_left": (
+        {"lost"},
+        dict(crash=cases.failing(dict(sync_every=2), cases.FailingThenPower)),
+    ),
+    "f3_tells_the_unknown_for_a_failure": (
+        {"wrong", "phantom"},
+        dict(crash=cases.failing(dict(sync_every=2))),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FOUND_BY)
+def test_an_engine_with_a_fault_is_found(mutants, name):
+    kinds, how = FOUND_BY[name]
+    for seed in range(1, 13):
+        try:
+            cases.one_round(mutants[name], seed, **how)
+        except Violation as why:
+            assert why.kind in kinds, why
+            return
+    pytest.fail("twelve rounds did not find it")
+
+
+def test_each_mutant_is_looked_for(mutants):
+    ours = {path.stem for path in HERE.glob("mutants/*.mutant")}
+    assert ours and ours <= set(FOUND_BY) and ours <= set(mutants)
 
 
 # ---- a history that is told wrongly -----------------------------------------
