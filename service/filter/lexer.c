@@ -116,38 +116,51 @@ static size_t read_escape(parser *p, char *out) {
   return (size_t)u8_uctomb((uint8_t *)out, code, 6);
 }
 
+/* Where the string whose first byte is at p->at ends: at its quote. false = it does
+ * not end. */
+static bool find_quote(const parser *p, char quote, size_t *ret_end, bool *ret_escapes) {
+  *ret_escapes = false;
+  for (size_t at = p->at; at < p->text.size; at++) {
+    if (p->text.data[at] == quote) {
+      *ret_end = at;
+      return true;
+    }
+    if (p->text.data[at] == '\\') {
+      *ret_escapes = true;
+      at++;
+    }
+  }
+  return false;
+}
+
 /* From its opening quote on; a string without escapes is borrowed. */
 static bool read_string(parser *p, mneme_bytes *ret) {
-  size_t begin = p->at, size = 0;
-  char quote = p->text.data[p->at++], *out = NULL;
-  while (p->at < p->text.size && p->text.data[p->at] != quote) {
-    if (p->text.data[p->at] == '\\' && p->at + 1 == p->text.size) {
-      p->at++;
-      break;
-    }
-    if (p->text.data[p->at] != '\\') {
-      if (out != NULL)
-        out[size] = p->text.data[p->at];
-      size++;
-      p->at++;
-      continue;
-    }
-    if (out == NULL) { /* nothing gets longer by being read */
-      out = arena_alloc(p->arena, p->text.size - begin + 8);
-      if (out == NULL)
-        return error_no_memory(p->error);
-      memcpy(out, p->text.data + begin + 1, size);
-    }
-    size_t took = read_escape(p, out + size);
+  size_t begin = p->at, end, size = 0;
+  char quote = p->text.data[p->at++];
+  bool escapes;
+  if (!find_quote(p, quote, &end, &escapes))
+    return parser_refuse(p, begin, "a string begins here and does not end: close it with %c",
+                         quote);
+  if (!escapes) {
+    *ret = mneme_bytes_of(p->text.data + p->at, end - p->at);
+    p->at = end + 1;
+    return true;
+  }
+  char *out = arena_alloc(p->arena, end - begin + 8); /* nothing gets longer by being read */
+  if (out == NULL)
+    return error_no_memory(p->error);
+  while (p->at < end) {
+    size_t took = 1;
+    if (p->text.data[p->at] == '\\')
+      took = read_escape(p, out + size);
+    else
+      out[size] = p->text.data[p->at++];
     if (took == 0)
       return false;
     size += took;
   }
-  if (p->at == p->text.size)
-    return parser_refuse(p, begin, "a string begins here and does not end: close it with %c",
-                         quote);
-  p->at++;
-  *ret = mneme_bytes_of(out != NULL ? out : p->text.data + begin + 1, size);
+  p->at = end + 1;
+  *ret = mneme_bytes_of(out, size);
   return true;
 }
 

@@ -104,7 +104,8 @@ static bool read_number(parser *p, const char *text, operand *ret) {
     return true;
   char nearest[JSON_NUMBER_MAX];
   if (!isfinite(ret->number))
-    return parser_refuse(p, at, "this number is beyond the largest double, 1.7976931348623157e+308");
+    return parser_refuse(p, at,
+                         "this number is beyond the largest double, 1.7976931348623157e+308");
   if (fabs(ret->number) < 1e21 && ret->number == trunc(ret->number))
     snprintf(nearest, sizeof nearest, "%.0f", ret->number);
   else

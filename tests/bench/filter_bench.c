@@ -248,8 +248,8 @@ static double by_hand(sqlite3 *db, uint32_t projection, int64_t memories) {
     for (int c = 0; c < columns; c++)
       if (sqlite3_column_type(stmt, c) == SQLITE_INTEGER)
         bytes_seen += (size_t)sqlite3_column_int64(stmt, c) & 1;
-      else
-        bytes_seen += sqlite3_column_blob(stmt, c) != NULL ? (size_t)sqlite3_column_bytes(stmt, c) : 0;
+      else if (sqlite3_column_blob(stmt, c) != NULL)
+        bytes_seen += (size_t)sqlite3_column_bytes(stmt, c);
   double took = now_s() - begin;
   sqlite3_finalize(stmt);
   if (seen != memories)

@@ -144,7 +144,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     error e = {0};
     size_t nodes = 0, values = 0;
     arena_init(&a, ARENA_MAX);
-    if (!filter_parse(&a, text, sessions ? &filter_of_sessions : &filter_of_memories, NOW, &f, &e)) {
+    const filter_fields *fields = sessions ? &filter_of_sessions : &filter_of_memories;
+    if (!filter_parse(&a, text, fields, NOW, &f, &e)) {
       check_refusal(&e, size);
     } else {
       if (f != NULL)

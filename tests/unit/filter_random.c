@@ -38,7 +38,8 @@ static const char *const texts[] = {
 static const double numbers[] = {0,    -0.0, 1,    -1,    2,     10,   9,    1.5, 0.1,
                                  0.3,  5e-324, 1e22, 1e300, -1e300, 9007199254740991.0,
                                  9007199254740992.0, -9007199254740992.0, 1.2345678901234567e17};
-static const char *const words[] = {"user", "User", "tool", "Straße", "STRASSE", "été", "É", "u", "a"};
+static const char *const words[] = {"user",    "User", "tool", "Straße", "STRASSE",
+                                    "été", "É", "u",    "a"};
 static const char *const keys[] = {"k", "a", "b"};
 
 /* Of any sign and size: half of them around one, the others any bits there are. */

@@ -623,6 +623,21 @@ static void no_text_makes_a_tree_that_engines_cannot_take(void **state) {
   assert_true(nodes < MNEME_FILTER_NODES_MAX);
 }
 
+/* Nor one that takes much memory, though it be nothing but strings with escapes. */
+static void memory_is_bounded_by_the_text(void **state) {
+  (void)state;
+  arena a;
+  arena_init(&a, 64 * 1024 * 1024);
+  char *text = repeat("", repeat("id IN (", "\"\\n\"", ",", 180, ")"), " OR ", 60, "");
+  assert_true(strlen(text) > 54000 && strlen(text) <= 65536);
+  const mneme_filter *f;
+  error e = {0};
+  assert_true(filter_parse(&a, mneme_bytes_of(text, strlen(text)), &filter_of_memories, NOW, &f,
+                           &e));
+  assert_true(a.used < 6 * 1024 * 1024);
+  arena_clear(&a);
+}
+
 /* Every prefix of a text that has everything in it is taken or refused, and none
  * reads behind its end: the sanitizers look on. */
 static void every_prefix_ends_well(void **state) {
@@ -683,6 +698,7 @@ int main(void) {
       cmocka_unit_test(limit_of_paths),
       cmocka_unit_test(limit_of_numbers),
       cmocka_unit_test(no_text_makes_a_tree_that_engines_cannot_take),
+      cmocka_unit_test(memory_is_bounded_by_the_text),
       cmocka_unit_test(every_prefix_ends_well),
       cmocka_unit_test(no_memory_is_no_refusal),
   };
