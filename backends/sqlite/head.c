@@ -3,7 +3,7 @@
  * in one transaction is written once, before COMMIT (flush).
  *
  *   buckets (hash of ns, session) -> head -> head
- *   newest <-> .. <-> oldest      beyond SQ_HEADS_MAX the oldest are forgotten
+ *   newest <-> .. <-> oldest      beyond the limits the oldest are forgotten
  *   dirty -> head -> head         to be written; on ROLLBACK forgotten
  *
  * Answers point to a head's settings, so heads are forgotten between batches only,
@@ -152,6 +152,13 @@ void sq_head_forget_lapses(sq_head *head) {
   head->lapse_at = head->lapse_count = 0;
 }
 
+static void count_cost(sq_heads *heads, sq_head *head) {
+  heads->cost -= head->cost;
+  head->cost = (head->settings != NULL ? head->settings->size : 0) +
+               (head->lapses != NULL ? SQ_FORGET_FIRST * sizeof *head->lapses : 0);
+  heads->cost += head->cost;
+}
+
 static void forget(sq_heads *heads, sq_head *head) {
   sq_head **at = &heads->buckets[head->hash % SQ_HEADS_MAX];
   while (*at != head) at = &(*at)->chain;
@@ -159,6 +166,7 @@ static void forget(sq_heads *heads, sq_head *head) {
   *(head->newer != NULL ? &head->newer->older : &heads->newest) = head->older;
   *(head->older != NULL ? &head->older->newer : &heads->oldest) = head->newer;
   heads->count--;
+  heads->cost -= head->cost;
   sq_head_forget_lapses(head);
   sq_settings_unref(head->settings);
   free(head);
@@ -176,7 +184,8 @@ void sq_heads_free(sq_heads *heads) {
 }
 
 void sq_heads_trim(sq_writer *w) {
-  while (w->heads.count > SQ_HEADS_MAX) forget(&w->heads, w->heads.oldest);
+  while (w->heads.count > SQ_HEADS_MAX || w->heads.cost > SQ_HEADS_BYTES)
+    forget(&w->heads, w->heads.oldest);
 }
 
 static uint64_t hash_of(mneme_bytes ns, mneme_bytes session) {
@@ -254,6 +263,7 @@ mneme_status sq_head_find(sq_writer *w, mneme_bytes ns, mneme_bytes session, sq_
   *bucket = head;
   link_newest(heads, head);
   heads->count++;
+  count_cost(heads, head);
   *ret_head = head;
   return MNEME_OK;
 }
@@ -344,6 +354,7 @@ void sq_heads_committed(sq_writer *w) {
     next = head->next_dirty;
     head->dirty = false;
     head->next_dirty = NULL;
+    count_cost(&w->heads, head);
   }
   w->heads.dirty = NULL;
 }

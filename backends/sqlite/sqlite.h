@@ -28,7 +28,8 @@
 #define SQ_BATCH_MAX 256            /* writes in one transaction */
 #define SQ_READERS_MAX 64           /* reader connections */
 #define SQ_TOMBSTONES_MAX 65536     /* dropped incarnations that changes can name */
-#define SQ_HEADS_MAX 16384          /* sessions that the writer remembers */
+#define SQ_HEADS_MAX 16384          /* sessions that the writer remembers, and */
+#define SQ_HEADS_BYTES (32 << 20)   /* what their settings may take */
 #define SQ_LOG_SLACK 512            /* entries beyond MNEME_LOG_MAX before a commit trims */
 #define SQ_PURGE_ROWS 256           /* of a grave, in one transaction */
 #define SQ_FORGET_FIRST 1024        /* request_ids of a full session in order of lapse */
@@ -122,6 +123,7 @@ typedef struct sq_head {
   sq_settings *settings; /* NULL = empty; a reference */
   sq_lapse *lapses;      /* those of request_ids that lapse first; NULL = not known */
   size_t lapse_at, lapse_count;
+  size_t cost;           /* of settings and lapses, as the map has counted it */
   bool dirty;        /* the row is not as s */
   bool new_settings; /* nor is that of settings */
   int64_t row_slot; /* 0 = there is no row yet */
@@ -132,7 +134,7 @@ typedef struct sq_head {
 
 typedef struct sq_heads {
   sq_head **buckets; /* SQ_HEADS_MAX of them */
-  size_t count;
+  size_t count, cost;
   sq_head *newest, *oldest;
   sq_head *dirty;
 } sq_heads;
@@ -153,7 +155,7 @@ mneme_status sq_heads_flush(sq_writer *w);
 /* Ends the transaction for the heads: they are as the rows are. */
 void sq_heads_committed(sq_writer *w);
 void sq_heads_rolled_back(sq_writer *w); /* forgets those that were touched */
-void sq_heads_trim(sq_writer *w);        /* forgets the oldest beyond SQ_HEADS_MAX */
+void sq_heads_trim(sq_writer *w);        /* forgets the oldest beyond the limits */
 void sq_heads_forget(sq_writer *w);      /* all */
 void sq_head_forget_lapses(sq_head *head);
 

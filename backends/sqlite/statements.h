@@ -91,7 +91,7 @@
   SQ(BRIEF_KEY, SQ_BRIEF "memories_by_key WHERE shelf = ?1 AND key = ?2")                      \
   SQ(BRIEF_LOOSE, SQ_BRIEF "memories_by_sequence WHERE shelf = ?1 AND sequence >= ?2 "         \
      "AND pinned = 0 AND (?3 = 0 OR role <> 'system') ORDER BY sequence LIMIT 1")              \
-  SQ(BRIEF_EXPIRY, SQ_BRIEF "memories_by_expiry WHERE shelf = ?1 AND expire_us > 0 "           \
+  SQ(BRIEF_EXPIRY, SQ_BRIEF "memories_by_expiry WHERE shelf = ?1 AND expire_us NOTNULL "           \
      "ORDER BY expire_us LIMIT 1")                                                             \
   SQ(BRIEF_RANK, SQ_BRIEF "memories_by_rank WHERE shelf = ?1 AND rank IS NOT NULL "            \
      "AND sequence < ?2 ORDER BY rank, sequence LIMIT 1")                                      \
@@ -102,7 +102,7 @@
   /* --- What has expired and is still in (memory.c) */                                        \
   SQ(EXPIRED_SUM, "SELECT count(*), ifnull(sum(token_count), 0), ifnull(sum(size), 0) "        \
      "FROM memories INDEXED BY memories_by_expiry "                                            \
-     "WHERE shelf = ?1 AND expire_us > 0 AND expire_us <= ?2 AND NOT "                         \
+     "WHERE shelf = ?1 AND expire_us <= ?2 AND NOT "                         \
      "(?3 > 0 AND pinned = 0 AND (?5 = 0 OR role <> 'system') AND create_us <= ?4)")           \
   SQ(AGED, "SELECT create_us, token_count, size, pinned = 0 AND (?3 = 0 OR role <> 'system') " \
      "FROM memories INDEXED BY memories_by_sequence WHERE shelf = ?1 AND sequence >= ?2 "      \

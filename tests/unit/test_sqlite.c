@@ -5,8 +5,10 @@
 
 #include "tails.h"
 
+#include <pthread.h>
 #include <semaphore.h>
 #include <sqlite3.h>
+#include <stdatomic.h>
 #include <sys/wait.h>
 
 static void run_sql(const char *path, const char *sql) {
@@ -555,12 +557,80 @@ static void the_log_is_moved_to_the_file(void **state) {
     if (stat(wal, &info) == 0 && info.st_size > largest) largest = info.st_size;
   }
   assert_true(largest > 256 * 1024 && largest < 1024 * 1024);
-  engine_call call = engine_now(&e);
-  (void)call;
   e.type->close(e.store);
   assert_true(stat(wal, &info) != 0 || info.st_size == 0);
   assert_int_equal(ask_sql(e.path, "SELECT count(*) FROM memories"), 2000);
   engine_remove(&e);
+}
+
+typedef struct endless_reader {
+  engine *e;
+  atomic_bool stop;
+  atomic_long reads;
+} endless_reader;
+
+static void *read_for_ever(void *ctx) {
+  endless_reader *r = ctx;
+  listing *l = calloc(1, sizeof *l);
+  mneme_read read = a_read(MNEME_SELECT_SEQUENCES);
+  while (!atomic_load(&r->stop)) {
+    engine_read(r->e, &read, l);
+    atomic_fetch_add(&r->reads, 1);
+  }
+  free(l);
+  return NULL;
+}
+
+/* Three readers are always at it, so the WAL is never without one. */
+static void readers_do_not_make_the_log_grow(void **state) {
+  engine e;
+  endless_reader reader = {.e = &e};
+  pthread_t threads[3];
+  char wal[120], id[16], *body = malloc(20000);
+  struct stat info;
+  (void)state;
+  memset(body, 'x', 20000);
+  engine_open_with(&e, "checkpoint", 256 * 1024);
+  fill(&e, 200); /* more than a tail has */
+  for (int i = 0; i < 3; i++)
+    assert_int_equal(pthread_create(&threads[i], NULL, read_for_ever, &reader), 0);
+  snprintf(wal, sizeof wal, "%s-wal", e.path);
+  int64_t largest = 0;
+  mneme_plan plan = {.strategy = MNEME_EVICT_FIFO, .evict_above = 300, .evict_to = 300};
+  for (int i = 0; i < 1500 || atomic_load(&reader.reads) < 100; i++) { /* 30 MB at least */
+    snprintf(id, sizeof id, "w%d", i);
+    mneme_record r = a_record(id);
+    r.body = mneme_bytes_of(body, 20000);
+    assert_int_equal(engine_append(&e, &r, &plan, NULL), MNEME_OK);
+    if (stat(wal, &info) == 0 && info.st_size > largest) largest = info.st_size;
+  }
+  atomic_store(&reader.stop, true);
+  for (int i = 0; i < 3; i++) pthread_join(threads[i], NULL);
+  if (largest > 8 << 20) fail_msg("the log has grown to %lld", (long long)largest);
+  engine_close(&e);
+  free(body);
+}
+
+/* Settings are remembered up to a limit only; beyond it they are read again. */
+static void settings_of_many_sessions(void **state) {
+  engine e;
+  char session[16], *settings = malloc(MNEME_SETTINGS_MAX);
+  (void)state;
+  memset(settings, 's', MNEME_SETTINGS_MAX);
+  engine_open(&e);
+  for (int round = 0; round < 2; round++)
+    for (int i = 0; i < 300; i++) { /* 47 MiB */
+      mneme_step step = {.op = MNEME_STEP_SET_SETTINGS,
+                         .settings = mneme_bytes_of(settings, MNEME_SETTINGS_MAX)};
+      snprintf(session, sizeof session, "s%d", i);
+      mneme_write w = a_write(&e, &step, 1);
+      w.session = text(session);
+      w.plan.settings_revision = round;
+      assert_int_equal(engine_commit(&e, &w, NULL), MNEME_OK);
+      assert_int_equal(engine_get(&e, session).header.settings.size, MNEME_SETTINGS_MAX);
+    }
+  engine_close(&e);
+  free(settings);
 }
 
 /* Ranks, request_ids and tombstones are as before. */
@@ -616,6 +686,8 @@ int main(void) {
       cmocka_unit_test(damage_is_found_when_opening),
       cmocka_unit_test(damage_is_found_when_reading),
       cmocka_unit_test(the_log_is_moved_to_the_file),
+      cmocka_unit_test(readers_do_not_make_the_log_grow),
+      cmocka_unit_test(settings_of_many_sessions),
       cmocka_unit_test(what_a_restart_keeps),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
