@@ -28,6 +28,7 @@ session   → policy base sdk
 registry  → policy base sdk
 page      → error sdk
 record    → base sdk
+search    → base sdk
 error     → base sdk
 policy    → sdk
 transport → base
