@@ -237,7 +237,7 @@ static void begin_purge(cleaning *c, const walk_session *s) {
   o->route.rule = registry_route(o->service->registry, c->walk.ns, s->name).rule;
   p->scope = (wire_scope){.ns = c->walk.ns, .session = s->name, .expected_revision = -1};
   p->filter = c->divided[s->keep_system];
-  p->opened = p->guarded = p->full = p->more = false;
+  p->opened = p->sought = p->guarded = p->full = p->more = false;
   p->count = 0;
   p->uid = s->uid;
   p->after = resumes ? c->from.number : 0;

@@ -1,6 +1,10 @@
 /* A piece is one call of the engine: the header, a read, or a commit. A read goes
  * over a window of sequences and ends when a commit is full; so the two budgets
- * bound what one request does, also where nearly nothing matches. */
+ * bound what one request does, also where nearly nothing matches.
+ *
+ * A session that has evicted millions has its first memory behind as many holes:
+ * before the first window, and behind each in which nothing was found, the next
+ * memory there is, is looked for, so that holes cost neither budget nor reads. */
 #include "rpc/purge.h"
 
 #include <string.h>
@@ -84,6 +88,44 @@ static int judge(const mneme_record *r, void *ctx) {
   return p->full;
 }
 
+/* --- Over the holes ------------------------------------------------------ */
+
+static int found(const mneme_record *r, void *ctx) {
+  purge *p = ctx;
+  p->after = r->sequence - 1;
+  p->sought = true;
+  return 1;
+}
+
+static void go_on(purge *p);
+
+static void seek_done(mneme_status status, void *ctx) {
+  purge *p = ctx;
+  if (status != MNEME_OK && status != MNEME_CONFLICT) {
+    p->done(p, status);
+    return;
+  }
+  if (!p->sought) /* there is none, or the session has gone */
+    p->after = p->last;
+  if (status == MNEME_CONFLICT)
+    p->header = (mneme_header){0};
+  go_on(p);
+}
+
+static void begin_seek(purge *p) {
+  registry_backend *b = p->op->route.backend;
+  p->read = (mneme_read){.ns = p->scope.ns,
+                         .session = p->scope.session,
+                         .uid = &p->uid,
+                         .select = MNEME_SELECT_SEQUENCES,
+                         .first = p->after + 1,
+                         .last = p->last,
+                         .limit = 1};
+  b->type->read(b->instance, &p->op->call, &p->read, found, seek_done, p);
+}
+
+/* --- A window ------------------------------------------------------------ */
+
 static void pass_window(purge *p) {
   int64_t reached = p->full ? p->sequences[p->count - 1] : p->read.last;
   p->examined -= reached - p->after;
@@ -113,6 +155,7 @@ static void read_done(mneme_status status, void *ctx) {
     p->done(p, status);
   } else {
     pass_window(p);
+    p->sought = p->count > 0;
     if (p->count > 0)
       p->next(p);
     else
@@ -205,6 +248,8 @@ void purge_step(purge *p) {
     p->done(p, MNEME_NO_MEMORY);
   else if (p->count > 0)
     begin_commit(p);
+  else if (!p->sought)
+    begin_seek(p);
   else
     begin_read(p);
 }

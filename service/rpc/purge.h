@@ -30,7 +30,8 @@
 
 #define PURGE_COMMIT_MAX 1000     /* memories that one commit removes */
 #define PURGE_CALL_MAX 10000      /* and one request */
-#define PURGE_EXAMINED_MAX 100000 /* sequences that one request looks at */
+#define PURGE_EXAMINED_MAX 100000 /* sequences that one request looks at, holes included
+                                     but those that it steps over */
 #define PURGE_IDS_MAX 100         /* that a dry run lists */
 
 typedef struct purge purge;
@@ -68,6 +69,7 @@ struct purge {
 
   /* Its own. */
   bool opened;
+  bool sought; /* a memory stands right behind `after` */
   bool guarded; /* the expected revision has been asked for */
   bool full;    /* the read ended because the commit is full */
   int64_t *sequences;

@@ -1,10 +1,13 @@
 /* mneme_down.so: dict that can be taken down, for the end-to-end tests of what
  * spans backends. While the file that its option `while` names exists, every
- * operation answers DOWN, with nothing begun. Several may be open at once, each
- * with a file of its own. Options: dict's, and then `while`. */
+ * operation answers DOWN, with nothing begun. With a number in the file only commits
+ * do, after so many that it still takes, counted from when the file came.
+ * Several may be open at once, each with a file of its own. Options: dict's, and
+ * then `while`. */
+#include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "mneme/backend.h"
 
@@ -20,10 +23,27 @@ static size_t while_option;
 
 struct mneme_backend {
   mneme_backend *inner;
+  atomic_int commits; /* since the file came */
   char file[];
 };
 
-static bool is_down(const mneme_backend *b) { return access(b->file, F_OK) == 0; }
+typedef enum fault { NONE, ALL, COMMITS } fault;
+
+static fault look(mneme_backend *b, int *ret_commits) {
+  FILE *f = fopen(b->file, "r");
+  if (f == NULL) {
+    atomic_store(&b->commits, 0);
+    return NONE;
+  }
+  bool counted = fscanf(f, "%d", ret_commits) == 1;
+  fclose(f);
+  return counted ? COMMITS : ALL;
+}
+
+static bool is_down(mneme_backend *b) {
+  int commits;
+  return look(b, &commits) == ALL;
+}
 
 static mneme_status down_open(const mneme_host *host, const mneme_option_value *values,
                               mneme_backend **ret_backend, char *error, size_t size) {
@@ -31,6 +51,7 @@ static mneme_status down_open(const mneme_host *host, const mneme_option_value *
   mneme_backend *b = malloc(sizeof *b + strlen(file) + 1);
   if (b == NULL) return MNEME_NO_MEMORY;
   strcpy(b->file, file);
+  atomic_init(&b->commits, 0);
   mneme_status status = dict->open(host, values, &b->inner, error, size);
   if (status == MNEME_OK)
     *ret_backend = b;
@@ -46,7 +67,9 @@ static void down_close(mneme_backend *b) {
 
 static void down_commit(mneme_backend *b, const mneme_call *call, const mneme_write *write,
                         mneme_written_fn done, void *ctx) {
-  if (is_down(b))
+  int commits = 0;
+  fault what = look(b, &commits);
+  if (what == ALL || (what == COMMITS && atomic_fetch_add(&b->commits, 1) >= commits))
     done(MNEME_DOWN, NULL, ctx);
   else
     dict->commit(b->inner, call, write, done, ctx);

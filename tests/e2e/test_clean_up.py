@@ -1,5 +1,6 @@
 """CleanUpMemories: the conditions, what stays, pieces and tokens, backends."""
 
+import json
 import threading
 import time
 
@@ -520,3 +521,100 @@ def test_resuming_over_backends(spread):  # noqa: F811
     assert second.deleted_count == 4
     assert list(second.unavailable_backends) == ["one"]
     assert client.GetStats().memory_count == 3
+
+
+def test_a_backend_that_goes_down_on_the_way(spread):  # noqa: F811
+    """Nothing that was found and not removed is passed over."""
+    client = spread.client
+    fill(client, "one-1", 2500)
+    fill(client, "one-2", 2500)
+    fill(client, "two-1", 5)
+    for after, removed in ((1, 1000), (3, 2500)):
+        spread.take_down("one", after=after)
+        first = client.CleanUpMemories(filter=ALL)
+        assert first.deleted_count == removed and first.resume_token
+        spread.take_down("one")
+        with refused("UNAVAILABLE", "BACKEND_DOWN"):
+            client.CleanUpMemories(
+                filter=ALL, resume_token=first.resume_token
+            )
+        spread.take_down()
+    second = client.CleanUpMemories(filter=ALL, resume_token=first.resume_token)
+    assert second.deleted_count == 5 + 5000 - 1000 - 2500
+    assert client.GetStats().memory_count == 0
+
+
+def test_a_backend_that_goes_down_on_the_way_is_left_out(spread):  # noqa: F811
+    client = spread.client
+    fill(client, "one-1", 2500)
+    fill(client, "two-1", 5)
+    spread.take_down("one", after=2)
+    answer = client.CleanUpMemories(filter=ALL, allow_partial=True)
+    assert answer.deleted_count == 2005
+    assert list(answer.unavailable_backends) == ["one"]
+    assert not answer.resume_token
+    spread.take_down()
+    assert client.session("one-1").memory_count == 500
+
+
+def test_holes_cost_nothing(client):
+    """A session that has evicted very many: its few memories stand behind them."""
+    client.CreateSession(session="s", policy=pb.SessionPolicy(max_memories=2))
+    client.append("s", pb.Memory(content="first", pinned=True))
+    fill(client, "s", 130000)
+    client.UpdateSession(session="s", policy=pb.SessionPolicy(max_memories=50))
+    fill(client, "s", 20)
+    one = client.CleanUpMemories(session="s", filter='content = "7"')
+    assert (one.deleted_count, one.resume_token) == (1, "")
+    one = client.CleanUpMemories(session="s", filter=ALL)
+    assert (one.deleted_count, one.resume_token) == (20, "")
+
+
+# ---- a crash ----------------------------------------------------------------
+
+
+def test_a_token_outlives_a_crash(start_server, tmp_path):
+    """The server is killed between two commits of a call; the token that was
+    there before goes on where its own call had stopped."""
+    config = "backends: { store: { type: sqlite, path: %s } }" % json.dumps(
+        str(tmp_path / "m.db")
+    )
+    server = start_server(config)
+    client = server.client("n")
+    fill(client, "s", 30000)
+    client.append("s", pb.Memory(content="stays", pinned=True))
+    first = client.CleanUpMemories(session="s", filter=ALL)
+    assert first.deleted_count == 10000
+    before = client.session("s").revision
+    call = client.stub.CleanUpMemories.future(
+        client.request(
+            "CleanUpMemories",
+            session="s",
+            filter=ALL,
+            resume_token=first.resume_token,
+        )
+    )
+    other = server.client("n")
+    wait_for(
+        "its first commits", lambda: other.session("s").revision >= before + 2
+    )
+    server.process.kill()
+    assert server.wait() == -9
+    server.stopped = True
+    with pytest.raises(grpc.RpcError):
+        call.result()
+    client = start_server(config).client("n")
+    left = client.session("s")
+    # Whole commits of a thousand, and at least those that were seen.
+    assert left.memory_count % 1000 == 1
+    assert left.memory_count <= 20000 - 2000 + 1
+    second = client.CleanUpMemories(
+        session="s", filter=ALL, resume_token=first.resume_token
+    )
+    third = client.CleanUpMemories(
+        session="s", filter=ALL, resume_token=second.resume_token
+    ) if second.resume_token else pb.CleanUpMemoriesResponse()
+    assert not third.resume_token
+    removed = second.deleted_count + third.deleted_count
+    assert removed == left.memory_count - 1
+    assert client.texts("s") == ["stays"]

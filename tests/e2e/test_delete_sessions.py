@@ -331,3 +331,34 @@ def test_resuming_begins_where_it_was(spread):  # noqa: F811
     )
     assert second.deleted_count == 2
     assert sessions(client) == ["one-2"]
+
+
+def test_a_backend_that_goes_down_on_the_way(spread):  # noqa: F811
+    """What has been deleted is told, and a token says where to go on."""
+    client = spread.client
+    names = ["one-%d" % n for n in range(8)] + ["two-1"]
+    make(client, names)
+    spread.take_down("one", after=3)
+    first = client.DeleteSessions(filter="id:*")
+    assert first.deleted_count == 3 and first.resume_token
+    assert not first.unavailable_backends
+    with refused("UNAVAILABLE", "BACKEND_DOWN"):
+        client.DeleteSessions(filter="id:*", resume_token=first.resume_token)
+    spread.take_down()
+    second = client.DeleteSessions(
+        filter="id:*", resume_token=first.resume_token
+    )
+    assert second.deleted_count == 6
+    assert sessions(client) == []
+
+
+def test_a_backend_that_goes_down_on_the_way_is_left_out(spread):  # noqa: F811
+    client = spread.client
+    make(client, ["one-%d" % n for n in range(8)] + ["two-1", "three-1"])
+    spread.take_down("one", after=3)
+    answer = client.DeleteSessions(filter="id:*", allow_partial=True)
+    assert answer.deleted_count == 5
+    assert list(answer.unavailable_backends) == ["one"]
+    assert not answer.resume_token
+    spread.take_down()
+    assert sessions(client) == ["one-%d" % n for n in range(3, 8)]

@@ -2,6 +2,7 @@
 and refuses, limits, backends."""
 
 import random
+import threading
 
 import pytest
 
@@ -241,6 +242,51 @@ def test_a_page_ends_before_its_bytes(client):
     answers = list(pages(client, "big"))
     assert [len(a.memories) for a in answers] == [3, 2]
     assert [m for a in answers for m in a.memories] == want
+
+
+def test_pages_while_others_write(client):
+    """What nobody touches is listed once, whatever happens around it, and every
+    page is in order."""
+    still = []
+    for n in range(30):
+        for session in ("r1", "r2"):
+            client.append(session, pb.Memory(id="busy%d" % n, content="x"))
+            answer = client.append(session, pb.Memory(content="still"))
+            still.append((session, answer.memories[0].id))
+    stop = threading.Event()
+
+    def write():
+        rng = random.Random(3)
+        while not stop.is_set():
+            session, n = rng.choice(["r1", "r2"]), rng.randrange(30)
+            name = "busy%d" % n
+            if rng.random() < 0.5:
+                client.DeleteMemories(session=session, ids=[name])
+            client.AppendMemories(
+                session=session,
+                memories=[pb.Memory(id=name, content="again")],
+                on_conflict=pb.ON_CONFLICT_REPLACE,
+            )
+
+    threads = [threading.Thread(target=write) for _ in range(2)]
+    for each in threads:
+        each.start()
+    try:
+        for size in (1, 2, 3, 7, 50) * 3:
+            seen = []
+            for page in pages(client, "r", page_size=size):
+                assert sorted(page.memories, key=key) == list(page.memories)
+                assert len(page.memories) <= size
+                seen += [
+                    (m.session, m.id)
+                    for m in page.memories
+                    if m.content == "still"
+                ]
+            assert sorted(seen) == sorted(still)
+    finally:
+        stop.set()
+        for each in threads:
+            each.join()
 
 
 # ---- limits -----------------------------------------------------------------
