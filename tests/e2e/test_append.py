@@ -591,3 +591,39 @@ def test_a_metadata_value_of_no_kind_is_refused_or_null(client):
     else:
         (memory,) = client.list("s")
         assert plain(memory.metadata) == {"a": None}
+
+
+def test_one_memory_by_its_id_and_by_its_key(client):
+    """Two of a batch may mean one memory: they are taken one after the other."""
+    first = client.append("s", pb.Memory(id="a", key="k", content="1"))
+    replace = dict(on_conflict=pb.ON_CONFLICT_REPLACE)
+    both = client.append(
+        "s",
+        pb.Memory(id="a", content="2"),  # and has no key any more
+        pb.Memory(key="k", content="3"),
+        **replace,
+    )
+    assert [m.created for m in both.memories] == [False, True]
+    assert [(m.key, m.content) for m in client.list("s")] == [
+        ("", "2"),
+        ("k", "3"),
+    ]
+    again = client.append(
+        "s",
+        pb.Memory(key="k", content="4"),
+        pb.Memory(id=both.memories[1].id, content="5"),
+        **replace,
+    )
+    assert {m.id for m in again.memories} == {both.memories[1].id}
+    assert [m.content for m in client.list("s")] == ["2", "5"]
+    assert client.list("s")[0].id == first.memories[0].id
+    # Taken for new by the one and for taken by the other: all or nothing.
+    with refused("ALREADY_EXISTS", "MEMORY_EXISTS"):
+        client.append(
+            "s",
+            pb.Memory(id="n", key="kn", content="6"),
+            pb.Memory(id="m", key="kn2", content="7"),
+            pb.Memory(id="a", content="8"),
+            on_conflict=pb.ON_CONFLICT_FAIL,
+        )
+    assert len(client.list("s")) == 2
