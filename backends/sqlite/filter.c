@@ -1,5 +1,6 @@
 /* From the tree to SQL. SQL has three truths and a filter two: so every leaf is made
- * to be 0 or 1 by itself, and AND, OR and NOT above it need no care.
+ * to be 0 or 1 by itself, and AND, OR and NOT above it need no care but for depth
+ * (stack_of).
  *
  *   kind = "fact"            (kind <> '' AND kind = ?)         "" is none
  *   importance < 0.5         (importance IS NOT NULL AND importance < ?)
@@ -29,6 +30,7 @@
 #include <string.h>
 
 #define PIECE_MAX 256 /* bytes of one formatted piece */
+#define STACK_MAX 40  /* symbols of a tree that stays as it is written: see put_node */
 
 typedef struct build {
   sq_arena *arena;
@@ -37,6 +39,7 @@ typedef struct build {
   sq_bind *binds;
   size_t count, binds_room;
   size_t nodes; /* seen so far */
+  bool deepest_first;
   mneme_status status;
 } build;
 
@@ -429,28 +432,69 @@ static void put_leaf(build *b, const mneme_filter *f) {
   }
 }
 
+static bool is_join(const mneme_filter *f) {
+  return f->op == MNEME_FILTER_AND || f->op == MNEME_FILTER_OR;
+}
+
+/* How many symbols SQLite's parser has to keep, at the deepest place of the tree as it
+ * is written: "(" in front of a node's first child, "( x AND" in front of the others,
+ * "( NOT". left: nodes that may still be looked at; put_node refuses a tree with more. */
+static int stack_of(const mneme_filter *f, int depth, int *left) {
+  int most = 0;
+  if ((!is_join(f) && f->op != MNEME_FILTER_NOT) || depth > MNEME_FILTER_DEPTH_MAX) return 0;
+  for (size_t i = 0; i < f->child_count && --*left >= 0; i++) {
+    int own = stack_of(f->children[i], depth + 1, left) + (i != 0 ? 3 : is_join(f) ? 1 : 2);
+    if (own > most) most = own;
+  }
+  return most;
+}
+
+static size_t find_deepest(const mneme_filter *f, int depth) {
+  size_t found = 0;
+  int most = -1;
+  for (size_t i = 0; i < f->child_count; i++) {
+    int left = MNEME_FILTER_NODES_MAX;
+    int own = stack_of(f->children[i], depth + 1, &left);
+    if (own > most) found = i;
+    if (own > most) most = own;
+  }
+  return found;
+}
+
+/* The parser's stack has room for 100 symbols: some 10 are the statement's, up to 40 a
+ * leaf's. Trees as people write them need few, and stay as they are written, since the
+ * order of conditions may matter to the speed. One that is nested as deep as may be
+ * would not be parsed; there the deepest child of each node comes first, and NOT goes
+ * without "(". Another child that is as deep takes as many nodes again, so what then
+ * is needed is below 50. */
 static void put_node(build *b, const mneme_filter *f, int depth) {
   if (depth > MNEME_FILTER_DEPTH_MAX || ++b->nodes > MNEME_FILTER_NODES_MAX) {
     fail(b, MNEME_INVALID);
     return;
   }
-  bool joins = f->op == MNEME_FILTER_AND || f->op == MNEME_FILTER_OR;
+  bool joins = is_join(f);
   if (!joins && f->op != MNEME_FILTER_NOT) {
     put_leaf(b, f);
     return;
   }
   if (f->child_count < (joins ? 2u : 1u)) fail(b, MNEME_INVALID);
-  put(b, joins ? "(" : "(NOT ");
-  for (size_t i = 0; i < f->child_count && b->status == MNEME_OK; i++) {
-    if (i != 0) put(b, f->op == MNEME_FILTER_AND ? " AND " : " OR ");
+  size_t first = b->deepest_first && joins ? find_deepest(f, depth) : 0;
+  bool encloses = joins || !b->deepest_first;
+  if (encloses) put(b, "(");
+  if (!joins) put(b, "NOT ");
+  for (size_t n = 0; n < f->child_count && b->status == MNEME_OK; n++) {
+    size_t i = n == 0 ? first : n <= first ? n - 1 : n;
+    if (n != 0) put(b, f->op == MNEME_FILTER_AND ? " AND " : " OR ");
     put_node(b, f->children[i], depth + 1);
   }
-  put(b, ")");
+  if (encloses) put(b, ")");
 }
 
 mneme_status sq_filter_compile(sq_arena *arena, const mneme_filter *filter,
                                sq_filter *ret_filter) {
   build b = {.arena = arena, .status = MNEME_OK};
+  int left = MNEME_FILTER_NODES_MAX;
+  b.deepest_first = stack_of(filter, 1, &left) > STACK_MAX;
   put_node(&b, filter, 1);
   if (b.status != MNEME_OK) return b.status;
   *ret_filter = (sq_filter){.text = b.text, .binds = b.binds, .count = b.count};

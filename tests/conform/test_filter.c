@@ -206,6 +206,42 @@ FILTER_TEST(c48_and_or_not, "C-48") {
   MATCHES(deep, MNEME_FILTER_DEPTH_MAX % 2 == 0 ? "b,c" : "a");
 }
 
+/* The deepest chain of AND, OR and NOT around a leaf, whose answer it leaves as it is:
+ * an engine that makes text of it must not run out of what parses the text. */
+static const mneme_filter *wrapped(const mneme_filter *leaf, bool negated) {
+  const mneme_filter *yes = LEAF(SEQUENCE, GE, number(0)), *no = LEAF(SEQUENCE, LT, number(0));
+  const mneme_filter *f = leaf;
+  for (int depth = 1; depth < MNEME_FILTER_DEPTH_MAX; depth++) {
+    if (negated && depth % 2 == 0)
+      f = NOT(f);
+    else
+      f = depth % 4 == 1 ? JOIN(AND, yes, f) : JOIN(OR, no, f);
+  }
+  return f;
+}
+
+/* A tree of n leaves on each of two sides, as deep as it is wide. */
+static const mneme_filter *doubled(const mneme_filter *leaf, int levels) {
+  if (levels == 0) return leaf;
+  const mneme_filter *under = doubled(leaf, levels - 1);
+  return levels % 2 == 0 ? JOIN(AND, under, under) : JOIN(OR, under, under);
+}
+
+FILTER_TEST(c48_trees_as_deep_as_are_allowed, "C-48") {
+  DO_IN("s", APPEND(R(.id = "a", .kind = "fact", .metadata = "{\"k\":[\"x\"],\"q\\\"\":[\"x\"]}"),
+                    R(.id = "b", .kind = "note", .metadata = "{\"k\":[\"y\"]}")));
+  const mneme_filter *leaves[] = {LEAF(KIND, EQ, text("fact")), META("k", HAS, text("x")),
+                                  META("q\"", HAS, text("x"))};
+  for (size_t i = 0; i < sizeof leaves / sizeof *leaves; i++) {
+    MATCHES(wrapped(leaves[i], false), "a");
+    MATCHES(wrapped(leaves[i], true), MNEME_FILTER_DEPTH_MAX / 2 % 2 == 0 ? "b" : "a");
+    MATCHES(doubled(leaves[i], 8), "a");
+    const mneme_filter *both = doubled(leaves[i], 7);
+    for (int n = 0; n < 22; n++) both = NOT(both);
+    MATCHES(both, "a");
+  }
+}
+
 FILTER_TEST(c48_as_many_values_and_nodes_as_are_allowed, "C-48") {
   three();
   value many[MNEME_FILTER_VALUES_MAX];
