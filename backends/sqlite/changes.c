@@ -12,6 +12,7 @@
  * memory that it was of has gone): such sessions are not told, and the writer gets
  * their names to set them right. */
 #include "reads.h"
+#include "tails.h"
 
 #include "bytes.h"
 
@@ -67,6 +68,7 @@ static mneme_status tell_tombstone(telling *t, sq_sql *q, int64_t stamp) {
   mneme_bytes uid = sq_col_bytes(q);
   if (uid.size != sizeof header.uid.bytes) return MNEME_CORRUPT;
   memcpy(header.uid.bytes, uid.data, uid.size);
+  sq_tails_gone(t->reader.store->tails, t->ns, header.session, &header.uid);
   t->enough = t->emit(&header, t->ctx) != 0;
   if (t->enough) t->next.stamp = stamp;
   return MNEME_OK;

@@ -56,7 +56,12 @@ mneme_status sq_reader_find(sq_reader *r, mneme_bytes ns, mneme_bytes session,
   bool found = sq_sql_next(&q);
   if (found) sq_state_read(&q, ret_state);
   mneme_status status = sq_sql_end(&q);
-  return status == MNEME_OK && !(found && ret_state->live) ? MNEME_NOT_FOUND : status;
+  if (status != MNEME_OK) return status;
+  if (found)
+    sq_tails_saw(r->store->tails, ns, session, ret_state->version);
+  else
+    sq_tails_gone(r->store->tails, ns, session, NULL);
+  return found && ret_state->live ? MNEME_OK : MNEME_NOT_FOUND;
 }
 
 static mneme_status find_live(sq_reader *r, mneme_bytes ns, mneme_bytes session,
@@ -84,6 +89,7 @@ mneme_status sq_reader_emit(sq_reader *r, const sq_state *s, mneme_bytes ns, mne
   mneme_header header;
   mneme_status status = make_header(r, s, ns, session, &header);
   if (status != MNEME_OK) return status;
+  sq_tails_saw(r->store->tails, ns, session, s->version);
   header.deleted = deleted;
   if (s->settings_size == 0) {
     *ret_enough = emit(&header, ctx) != 0;
@@ -344,7 +350,6 @@ static mneme_status find_session(scan *c, const mneme_uid *resumed) {
     return MNEME_OK;
   }
   if (status != MNEME_OK) return status;
-  sq_tails_saw(c->reader.store->tails, read->ns, read->session, c->state.version);
   if (read->uid != NULL && !mneme_uid_equal(read->uid, &c->state.uid)) return MNEME_CONFLICT;
   if (resumed != NULL && !mneme_uid_equal(resumed, &c->state.uid)) c->over = true;
   return MNEME_OK;
@@ -435,7 +440,6 @@ void sq_session_get(mneme_backend *store, const mneme_call *call, mneme_bytes ns
   status = sq_reader_begin(&r, store, call);
   if (status == MNEME_OK) {
     status = find_live(&r, ns, session, &s);
-    if (status == MNEME_OK) sq_tails_saw(store->tails, ns, session, s.version);
     if (status == MNEME_OK)
       status = sq_reader_emit(&r, &s, ns, session, false, keep_header, &kept, &failed);
     if (status == MNEME_OK && failed) status = MNEME_NO_MEMORY;
@@ -450,7 +454,10 @@ void sq_session_get(mneme_backend *store, const mneme_call *call, mneme_bytes ns
 static mneme_status find_answer(sq_reader *r, const mneme_write *write, sq_arena *arena,
                                 mneme_written *ret_written) {
   mneme_bytes answer = {0};
-  mneme_status found = MNEME_NOT_FOUND;
+  sq_state s;
+  mneme_status found = sq_reader_find(r, write->ns, write->session, &s); /* for the tails */
+  if (found != MNEME_OK && found != MNEME_NOT_FOUND) return found;
+  found = MNEME_NOT_FOUND;
   sq_sql q = sq_sql_begin(r->conn, SQ_REQUEST_GET);
   sq_sql_text(&q, write->ns);
   sq_sql_text(&q, write->session);

@@ -4,6 +4,7 @@
  *   BY_UPDATE  looks at all of the namespace that match, since no index keeps them in
  *              that order: each append would have to move its session in it. */
 #include "reads.h"
+#include "tails.h"
 
 #include "bytes.h"
 
@@ -121,6 +122,8 @@ static mneme_status add_namespace(sq_reader *r, mneme_bytes ns, mneme_stats *sum
     status = sq_reader_look(r);
     if (status != MNEME_OK) break;
     sq_state_read(&q, &s);
+    mneme_bytes session = read_names(&q, &ns);
+    sq_tails_saw(r->store->tails, ns, session, s.version);
     status = add_session(r, &s, sum);
   }
   mneme_status ended = sq_sql_end(&q);

@@ -12,8 +12,9 @@
  * runs out, the tail is dropped, and the database is asked.
  *
  * Between COMMIT and that moment a reader may see in the database what the tail does
- * not have yet. It says so (sq_tails_saw), and the tail is passed over until it has
- * caught up: nobody who has seen a write then misses it. */
+ * not have yet. Whatever reads a session's row says so (sq_tails_saw, sq_tails_gone)
+ * before its caller knows, and the tail is passed over until it has caught up: nobody
+ * who has seen a write, be it in a list or from changes(), then misses it. */
 #include "tails.h"
 #include "writer.h"
 
@@ -370,12 +371,28 @@ bool sq_tails_header(sq_tails *tails, const mneme_call *call, mneme_bytes ns,
   return has;
 }
 
+static void pass_over(tail *t, int64_t version) {
+  if (t->behind < version) t->behind = version;
+}
+
 void sq_tails_saw(sq_tails *tails, mneme_bytes ns, mneme_bytes session, int64_t version) {
   if (tails->cost_max == 0) return;
   uint64_t hash = hash_of(ns, session);
   stripe *at = stripe_of(tails, hash);
   pthread_mutex_lock(&at->lock);
   tail *t = find(at, hash, ns, session);
-  if (t != NULL && t->behind < version) t->behind = version;
+  if (t != NULL) pass_over(t, version);
+  pthread_mutex_unlock(&at->lock);
+}
+
+/* The writer is about to drop the tail. Should it be the reader who is late, and the
+ * session be a new one, its next commit brings the tail back. */
+void sq_tails_gone(sq_tails *tails, mneme_bytes ns, mneme_bytes session, const mneme_uid *uid) {
+  if (tails->cost_max == 0) return;
+  uint64_t hash = hash_of(ns, session);
+  stripe *at = stripe_of(tails, hash);
+  pthread_mutex_lock(&at->lock);
+  tail *t = find(at, hash, ns, session);
+  if (t != NULL && (uid == NULL || mneme_uid_equal(uid, &t->s.uid))) pass_over(t, t->s.version + 1);
   pthread_mutex_unlock(&at->lock);
 }

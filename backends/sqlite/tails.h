@@ -15,5 +15,8 @@ bool sq_tails_header(sq_tails *tails, const mneme_call *call, mneme_bytes ns,
 /* A reader has seen this version in the database: what is older is not to be shown
  * any more, although the writer has not come to it yet. */
 void sq_tails_saw(sq_tails *tails, mneme_bytes ns, mneme_bytes session, int64_t version);
+/* A reader has seen that there is no such session, or no more this incarnation of it
+ * (NULL = any). */
+void sq_tails_gone(sq_tails *tails, mneme_bytes ns, mneme_bytes session, const mneme_uid *uid);
 
 #endif

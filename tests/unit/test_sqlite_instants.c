@@ -1,0 +1,216 @@
+/* What sqlite does at one instant inside of SQLite, which no test could meet by
+ * chance: the default VFS is replaced by one that calls back there. */
+#include "engine.h"
+
+#include <sqlite3.h>
+
+/* --- The VFS ------------------------------------------------------------------- */
+
+#define WAL_WRITE_LOCK 0 /* SQLite's: offset of the lock that a writer has */
+
+/* Called by the writer when COMMIT has made its transaction visible and before it
+ * returns; once, with room for itself to be set anew. */
+static void (*on_visible)(void *ctx);
+static void *on_visible_ctx;
+
+static sqlite3_vfs hooked_vfs;
+static const sqlite3_vfs *real_vfs;
+static const sqlite3_io_methods *real_methods;
+static sqlite3_io_methods hooked_methods;
+
+static int hooked_lock(sqlite3_file *file, int offset, int count, int flags) {
+  int rc = real_methods->xShmLock(file, offset, count, flags);
+  void (*call)(void *) = on_visible;
+  if (call == NULL || offset != WAL_WRITE_LOCK || (flags & SQLITE_SHM_UNLOCK) == 0) return rc;
+  on_visible = NULL;
+  call(on_visible_ctx);
+  return rc;
+}
+
+/* Databases; all of them have the same methods. */
+static int hooked_open(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *file, int flags,
+                       int *ret_flags) {
+  int rc = real_vfs->xOpen(vfs, name, file, flags, ret_flags);
+  if (rc != SQLITE_OK || (flags & SQLITE_OPEN_MAIN_DB) == 0) return rc;
+  real_methods = file->pMethods;
+  hooked_methods = *real_methods;
+  hooked_methods.xShmLock = hooked_lock;
+  file->pMethods = &hooked_methods;
+  return rc;
+}
+
+static int install(void **state) {
+  (void)state;
+  real_vfs = sqlite3_vfs_find(NULL);
+  hooked_vfs = *real_vfs;
+  hooked_vfs.zName = "hooked";
+  hooked_vfs.xOpen = hooked_open;
+  return sqlite3_vfs_register(&hooked_vfs, 1);
+}
+
+/* --- Who has seen a commit --------------------------------------------------------- */
+
+/* What somebody saw in the database, and what a read showed to him then. */
+typedef struct witness {
+  engine *e;
+  void (*look)(struct witness *w);
+  const mneme_write *repeat; /* of request_get */
+  mneme_uid uid;
+  char saw[64], read[64]; /* shortened */
+} witness;
+
+static const char *read_newest(engine *e, listing *l) {
+  mneme_read read = a_read(MNEME_SELECT_SEQUENCES);
+  read.descending = true;
+  read.limit = 10;
+  return engine_read(e, &read, l);
+}
+
+/* The caller has no request of his own under way, so all is inline, as on a thread of
+ * his own. */
+static void look_then_read(void *ctx) {
+  witness *w = ctx;
+  listing *l = calloc(1, sizeof *l);
+  w->look(w);
+  snprintf(w->read, sizeof w->read, "%.60s", read_newest(w->e, l));
+  free(l);
+}
+
+static void keep_header(witness *w, const listing *l) {
+  snprintf(w->saw, sizeof w->saw, "%.40s %lld", l->text, (long long)l->header.last_sequence);
+}
+
+static void cursor_done(mneme_status status, mneme_bytes next, void *ctx) {
+  (void)next;
+  listing_done(status, ctx);
+}
+
+static void look_at_changes(witness *w) {
+  listing *l = calloc(1, sizeof *l);
+  engine_call call = engine_now(w->e);
+  w->e->type->changes(w->e->store, &call.call, text("ns"), (mneme_bytes){0}, listing_header,
+                      cursor_done, l);
+  keep_header(w, l);
+  free(l);
+}
+
+static void look_at_the_list(witness *w) {
+  listing *l = calloc(1, sizeof *l);
+  engine_call call = engine_now(w->e);
+  mneme_session_list list = {.ns = text("ns"), .order = MNEME_SESSIONS_BY_ID, .limit = 10};
+  w->e->type->session_list(w->e->store, &call.call, &list, listing_header, listing_done, l);
+  keep_header(w, l);
+  free(l);
+}
+
+static void stats_done(mneme_status status, const mneme_stats *stats, void *ctx) {
+  witness *w = ctx;
+  assert_int_equal(status, MNEME_OK);
+  snprintf(w->saw, sizeof w->saw, "%lld %lld", (long long)stats->session_count,
+           (long long)stats->memory_count);
+}
+
+static void look_at_stats(witness *w) {
+  engine_call call = engine_now(w->e);
+  w->e->type->stats(w->e->store, &call.call, text("ns"), (mneme_bytes){0}, stats_done, w);
+}
+
+static void look_at_stats_of_one(witness *w) {
+  engine_call call = engine_now(w->e);
+  w->e->type->stats(w->e->store, &call.call, text("ns"), text("s"), stats_done, w);
+}
+
+static void look_at_the_request(witness *w) {
+  outcome *o = calloc(1, sizeof *o);
+  engine_call call = engine_now(w->e);
+  w->e->type->request_get(w->e->store, &call.call, w->repeat, engine_written, o);
+  snprintf(w->saw, sizeof w->saw, "%s %d", o->status == MNEME_OK ? "ok" : "none",
+           (int)o->written.removed_count);
+  free(o);
+}
+
+static void look_at_the_log(witness *w) {
+  listing *l = calloc(1, sizeof *l);
+  snprintf(w->saw, sizeof w->saw, "%.60s", engine_log(w->e, &w->uid, 0, l));
+  free(l);
+}
+
+static void look_at_keys(witness *w) { /* which tails do not answer */
+  listing *l = calloc(1, sizeof *l);
+  mneme_read read = a_read(MNEME_SELECT_KEYS);
+  snprintf(w->saw, sizeof w->saw, "[%.60s]", engine_read(w->e, &read, l));
+  free(l);
+}
+
+/* One commit, and what a witness sees at the instant at which it becomes visible. */
+static void expect_seen(void (*look)(witness *w), const mneme_step *step, const char *saw,
+                        const char *read) {
+  engine e;
+  outcome *o = calloc(1, sizeof *o);
+  engine_open(&e);
+  mneme_record a = a_record("a");
+  a.key = text("a");
+  assert_int_equal(engine_append(&e, &a, NULL, o), MNEME_OK);
+  mneme_write w = a_write(&e, step, 1);
+  w.request_id = text("r");
+  witness seen = {.e = &e, .look = look, .repeat = &w, .uid = o->written.header.uid};
+  on_visible_ctx = &seen;
+  on_visible = look_then_read;
+  assert_int_equal(engine_commit(&e, &w, o), MNEME_OK);
+  assert_null(on_visible);
+  assert_string_equal(seen.saw, saw);
+  assert_string_equal(seen.read, read);
+  /* The memory answers again. */
+  listing *l = calloc(1, sizeof *l);
+  assert_string_equal(read_newest(&e, l), read);
+  free(l);
+  engine_close(&e);
+  free(o);
+}
+
+static mneme_record newcomer;
+static const mneme_on_conflict fails = MNEME_CONFLICT_FAIL;
+
+static mneme_step an_append(void) {
+  newcomer = a_record("b");
+  return (mneme_step){.op = MNEME_STEP_APPEND, .records = &newcomer, .on_conflict = &fails,
+                      .record_count = 1};
+}
+
+static void who_sees_an_append_reads_it(void **state) {
+  (void)state;
+  mneme_step step = an_append();
+  expect_seen(look_at_keys, &step, "[a]", "b,a");
+  expect_seen(look_at_changes, &step, "s 2", "b,a");
+  expect_seen(look_at_the_list, &step, "s 2", "b,a");
+  expect_seen(look_at_stats, &step, "1 2", "b,a");
+  expect_seen(look_at_stats_of_one, &step, "1 2", "b,a");
+  expect_seen(look_at_the_request, &step, "ok 0", "b,a");
+}
+
+static void who_sees_a_removal_reads_no_more(void **state) {
+  mneme_bytes name = text("a");
+  mneme_step step = {.op = MNEME_STEP_REMOVE_IDS, .names = &name, .name_count = 1};
+  (void)state;
+  expect_seen(look_at_the_log, &step, "1@2 deleted 1-1", "");
+  expect_seen(look_at_the_request, &step, "ok 1", "");
+}
+
+static void who_sees_a_drop_reads_no_more(void **state) {
+  mneme_step step = {.op = MNEME_STEP_DROP};
+  (void)state;
+  expect_seen(look_at_keys, &step, "[]", "");
+  expect_seen(look_at_changes, &step, "-s 0", "");
+  expect_seen(look_at_stats_of_one, &step, "0 0", "");
+  expect_seen(look_at_the_request, &step, "ok 1", "");
+  expect_seen(look_at_the_log, &step, "", "");
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(who_sees_an_append_reads_it),
+      cmocka_unit_test(who_sees_a_removal_reads_no_more),
+      cmocka_unit_test(who_sees_a_drop_reads_no_more),
+  };
+  return cmocka_run_group_tests(tests, install, NULL);
+}
