@@ -115,9 +115,10 @@ static mneme_status connect_all(sq_writer *w, char *error, size_t size) {
   char text[SQ_ERROR_MAX] = "";
   w->conn.lock_wait_us = store->options.lock_wait_us;
   mneme_status status = sq_conn_open(&w->conn, store->options.path, false, text, sizeof text);
+  int64_t version = 0;
+  if (status == MNEME_OK) status = sq_schema_check(&w->conn, &version, text, sizeof text);
   if (status == MNEME_OK) status = tune(w, text, sizeof text);
-  if (status == MNEME_OK)
-    status = sq_schema_bring(&w->conn, store->new_id, text, sizeof text);
+  if (status == MNEME_OK) status = sq_schema_bring(&w->conn, version, store->new_id);
   if (status == MNEME_OK && store->options.check) status = check(w);
   if (status == MNEME_OK) status = read_counters(w);
   if (status == MNEME_OK) status = sq_pool_open(store, text, sizeof text);

@@ -155,7 +155,7 @@ static mneme_status migrate(sq_conn *conn, int64_t from, uint64_t id) {
   return status;
 }
 
-mneme_status sq_schema_bring(sq_conn *conn, uint64_t id, char *error, size_t size) {
+mneme_status sq_schema_check(sq_conn *conn, int64_t *ret_version, char *error, size_t size) {
   int64_t application = 0, version = 0, objects = 0;
   mneme_status status = pragma(conn, "PRAGMA application_id", &application);
   if (status == MNEME_OK) status = pragma(conn, "PRAGMA user_version", &version);
@@ -173,5 +173,10 @@ mneme_status sq_schema_bring(sq_conn *conn, uint64_t id, char *error, size_t siz
              (long long)version, (long long)VERSION);
     return MNEME_INVALID;
   }
+  *ret_version = version;
+  return MNEME_OK;
+}
+
+mneme_status sq_schema_bring(sq_conn *conn, int64_t version, uint64_t id) {
   return version < VERSION ? migrate(conn, version, id) : MNEME_OK;
 }

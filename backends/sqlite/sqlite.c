@@ -97,6 +97,7 @@ static mneme_status read_options(const mneme_option_value *values, sq_options *o
 
 static void sq_close(mneme_backend *store) {
   if (store == NULL) return;
+  sq_writer_stop(store);
   sq_pool_free(&store->pool);
   sq_writer_close(store);
   sq_tails_free(store->tails);

@@ -43,9 +43,11 @@ typedef struct sq_writer sq_writer;
 
 /* --- Schema and files (schema.c, files.c) --------------------------------- */
 
-/* Brings an open database to this version of the schema, or makes one in an empty
- * file with `id` for its cursors. INVALID with an error when it can't be used. */
-mneme_status sq_schema_bring(sq_conn *conn, uint64_t id, char *error, size_t size);
+/* Whether the database is one of ours, or an empty file, of a version that is known;
+ * changes nothing. INVALID with an error when it is not. */
+mneme_status sq_schema_check(sq_conn *conn, int64_t *ret_version, char *error, size_t size);
+/* Brings it from that version to this one; an empty file gets `id` for its cursors. */
+mneme_status sq_schema_bring(sq_conn *conn, int64_t version, uint64_t id);
 
 /* Makes what is missing of the path's parents (0700) and the file (0600), and locks
  * PATH.lock, which *ret_lock keeps open; PATH as it is at the end of all links. */
@@ -336,7 +338,9 @@ void sq_tails_forget(sq_tails *tails);
 /* --- The writer (writer.c, recover.c) ------------------------------------------ */
 
 mneme_status sq_writer_open(mneme_backend *store, char *error, size_t size);
-void sq_writer_close(mneme_backend *store); /* waits for its thread; NULL is fine */
+/* Ends its thread, which uses the pool until then. */
+void sq_writer_stop(mneme_backend *store);
+void sq_writer_close(mneme_backend *store); /* stopped, and without readers */
 
 /* --- The operations -------------------------------------------------------------- */
 

@@ -326,11 +326,17 @@ mneme_status sq_writer_open(mneme_backend *store, char *error, size_t size) {
   return MNEME_NO_MEMORY;
 }
 
+void sq_writer_stop(mneme_backend *store) {
+  sq_writer *w = store->writer;
+  if (w == NULL || !w->runs) return;
+  sq_ring_close(&store->ring);
+  pthread_join(w->thread, NULL);
+  w->runs = false;
+}
+
 void sq_writer_close(mneme_backend *store) {
   sq_writer *w = store->writer;
   if (w == NULL) return;
-  sq_ring_close(&store->ring);
-  if (w->runs) pthread_join(w->thread, NULL);
   /* The readers are closed: the WAL can go as a whole. */
   if (w->conn.db != NULL && atomic_load(&store->health) == SQ_SERVING)
     sqlite3_wal_checkpoint_v2(w->conn.db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);

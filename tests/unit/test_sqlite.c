@@ -153,6 +153,24 @@ static void foreign_and_newer_files_are_refused(void **state) {
   engine_close(&e);
 }
 
+/* It stays as it was: what its journal is, too, is its program's matter. */
+static void a_foreign_file_is_not_touched(void **state) {
+  engine e;
+  struct stat before, after;
+  (void)state;
+  engine_init(&e, ENGINE_ENTRY(), NULL, 0);
+  engine_set_path(&e, e.path);
+  run_sql(e.path, "CREATE TABLE theirs (x)");
+  assert_int_equal(stat(e.path, &before), 0);
+  expect_refused(&e, "", "another program");
+  assert_int_equal(stat(e.path, &after), 0);
+  assert_int_equal(before.st_mtim.tv_sec, after.st_mtim.tv_sec);
+  assert_int_equal(before.st_mtim.tv_nsec, after.st_mtim.tv_nsec);
+  assert_int_equal(
+      ask_sql(e.path, "SELECT journal_mode = 'delete' FROM pragma_journal_mode"), 1);
+  engine_remove(&e);
+}
+
 static void options_are_checked(void **state) {
   engine e;
   char error[512] = "";
@@ -675,6 +693,7 @@ int main(void) {
       cmocka_unit_test(one_server_per_file),
       cmocka_unit_test(a_killed_server_leaves_no_lock),
       cmocka_unit_test(foreign_and_newer_files_are_refused),
+      cmocka_unit_test(a_foreign_file_is_not_touched),
       cmocka_unit_test(options_are_checked),
       cmocka_unit_test(a_foreign_lock_is_not_waited_for),
       cmocka_unit_test(a_full_queue_is_busy),

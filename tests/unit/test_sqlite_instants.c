@@ -2,16 +2,25 @@
  * chance: the default VFS is replaced by one that calls back there. */
 #include "engine.h"
 
-#include <sqlite3.h>
+#include "sqlite.h"
+
+#include <sched.h>
+#include <semaphore.h>
 
 /* --- The VFS ------------------------------------------------------------------- */
 
 #define WAL_WRITE_LOCK 0 /* SQLite's: offset of the lock that a writer has */
 
-/* Called by the writer when COMMIT has made its transaction visible and before it
- * returns; once, with room for itself to be set anew. */
-static void (*on_visible)(void *ctx);
+typedef void (*hook)(void *ctx);
+
+/* Called, once, by the writer when COMMIT has made its transaction visible and before
+ * it returns. */
+static _Atomic hook on_visible;
 static void *on_visible_ctx;
+
+/* Called, once, when a database is about to be opened. */
+static _Atomic hook on_open;
+static void *on_open_ctx;
 
 static sqlite3_vfs hooked_vfs;
 static const sqlite3_vfs *real_vfs;
@@ -20,7 +29,7 @@ static sqlite3_io_methods hooked_methods;
 
 static int hooked_lock(sqlite3_file *file, int offset, int count, int flags) {
   int rc = real_methods->xShmLock(file, offset, count, flags);
-  void (*call)(void *) = on_visible;
+  hook call = on_visible;
   if (call == NULL || offset != WAL_WRITE_LOCK || (flags & SQLITE_SHM_UNLOCK) == 0) return rc;
   on_visible = NULL;
   call(on_visible_ctx);
@@ -30,6 +39,11 @@ static int hooked_lock(sqlite3_file *file, int offset, int count, int flags) {
 /* Databases; all of them have the same methods. */
 static int hooked_open(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *file, int flags,
                        int *ret_flags) {
+  hook call = (flags & SQLITE_OPEN_MAIN_DB) != 0 ? on_open : NULL;
+  if (call != NULL) {
+    on_open = NULL;
+    call(on_open_ctx);
+  }
   int rc = real_vfs->xOpen(vfs, name, file, flags, ret_flags);
   if (rc != SQLITE_OK || (flags & SQLITE_OPEN_MAIN_DB) == 0) return rc;
   real_methods = file->pMethods;
@@ -206,11 +220,59 @@ static void who_sees_a_drop_reads_no_more(void **state) {
   expect_seen(look_at_the_log, &step, "", "");
 }
 
+/* --- Closing -------------------------------------------------------------------------- */
+
+typedef struct closing {
+  mneme_backend *store;
+  sem_t entered;
+} closing;
+
+/* The writer stands here, opening the file again, until close is waiting for it. */
+static void wait_for_close(void *ctx) {
+  closing *c = ctx;
+  bool closed = false;
+  sem_post(&c->entered);
+  while (!closed) {
+    sched_yield();
+    pthread_mutex_lock(&c->store->ring.lock);
+    closed = c->store->ring.closed;
+    pthread_mutex_unlock(&c->store->ring.lock);
+  }
+}
+
+/* What the writer needs for that is not taken away from under it. */
+static void a_store_that_is_down_can_be_closed(void **state) {
+  engine e;
+  sqlite3 *db;
+  closing c;
+  (void)state;
+  engine_open(&e);
+  e.type->close(e.store);
+  assert_int_equal(sqlite3_open(e.path, &db), SQLITE_OK);
+  assert_int_equal(sqlite3_exec(db, "PRAGMA locking_mode = EXCLUSIVE; BEGIN IMMEDIATE", NULL,
+                                NULL, NULL),
+                   SQLITE_OK);
+  engine_reopen(&e); /* DOWN: the writer tries again by and by */
+  sem_init(&c.entered, 0, 0);
+  c.store = e.store;
+  on_open_ctx = &c;
+  on_open = wait_for_close;
+  sem_wait(&c.entered);
+  e.type->close(e.store);
+  sqlite3_close(db);
+  engine_reopen(&e);
+  mneme_record a = a_record("a");
+  assert_int_equal(engine_append(&e, &a, NULL, NULL), MNEME_OK);
+  engine_close(&e);
+  sem_destroy(&c.entered);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(who_sees_an_append_reads_it),
       cmocka_unit_test(who_sees_a_removal_reads_no_more),
       cmocka_unit_test(who_sees_a_drop_reads_no_more),
+      cmocka_unit_test(a_store_that_is_down_can_be_closed),
   };
   return cmocka_run_group_tests(tests, install, NULL);
 }
