@@ -175,7 +175,9 @@
      "AND (expire_us = 0 OR expire_us > ?4) "                                                  \
      "AND (?5 = 0 OR update_us < ?6 OR (update_us = ?6 AND session > ?7)) "                    \
      "ORDER BY update_us DESC, session LIMIT ?8")                                              \
-  SQ(CURSOR, "SELECT id, compacted, max((SELECT ifnull(max(stamp), 0) FROM sessions), "        \
+  /* max(stamp) would walk over all sessions: it can't use a partial index */                  \
+  SQ(CURSOR, "SELECT id, compacted, max(ifnull((SELECT stamp FROM sessions INDEXED BY "        \
+     "sessions_by_stamp WHERE stamp > 0 ORDER BY stamp DESC LIMIT 1), 0), "                    \
      "(SELECT ifnull(max(stamp), 0) FROM tombstones), compacted) FROM store")                  \
   SQ(CHANGED_SESSIONS, SQ_STATE ", ns, session FROM sessions INDEXED BY sessions_by_stamp "    \
      "WHERE stamp > ?1 AND ns = ?2 ORDER BY stamp")                                            \

@@ -558,6 +558,48 @@ static void damage_is_found_when_reading(void **state) {
   engine_close(&e);
 }
 
+/* --- Statements ------------------------------------------------------------------------------- */
+
+static const struct {
+  const char *name, *text;
+} statements[] = {
+#define SQ(name, text) {#name, text},
+    SQ_STATEMENTS
+#undef SQ
+};
+
+/* Tables that hold little, or that are gone over by their row number. */
+static bool may_be_scanned(const char *plan) {
+  static const char *const tables[] = {" store", " graves", " tombstones"};
+  for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
+    if (strncmp(plan + strcspn(plan, " "), tables[i], strlen(tables[i])) == 0) return true;
+  return strncmp(plan, "SCAN", 4) != 0 && strncmp(plan, "SEARCH", 6) != 0;
+}
+
+/* None walks over a table of sessions or memories; only opening may. */
+static void every_statement_has_its_index(void **state) {
+  engine e;
+  sqlite3 *db;
+  char text[4096];
+  (void)state;
+  engine_open(&e);
+  assert_int_equal(sqlite3_open(e.path, &db), SQLITE_OK);
+  for (size_t i = 0; i < sizeof statements / sizeof *statements; i++) {
+    sqlite3_stmt *stmt;
+    if (strcmp(statements[i].name, "COUNTERS") == 0) continue;
+    snprintf(text, sizeof text, "EXPLAIN QUERY PLAN %s", statements[i].text);
+    assert_int_equal(sqlite3_prepare_v2(db, text, -1, &stmt, NULL), SQLITE_OK);
+    while (sqlite3_step(stmt) == SQLITE_ROW) {
+      const char *plan = (const char *)sqlite3_column_text(stmt, 3);
+      if (strstr(plan, " USING ") == NULL && !may_be_scanned(plan))
+        fail_msg("%s: %s", statements[i].name, plan);
+    }
+    sqlite3_finalize(stmt);
+  }
+  sqlite3_close(db);
+  engine_close(&e);
+}
+
 /* --- Restart ---------------------------------------------------------------------------------- */
 
 /* The WAL is moved to the file as it grows, and gone after an orderly end. */
@@ -704,6 +746,7 @@ int main(void) {
       cmocka_unit_test(tails_have_a_budget),
       cmocka_unit_test(damage_is_found_when_opening),
       cmocka_unit_test(damage_is_found_when_reading),
+      cmocka_unit_test(every_statement_has_its_index),
       cmocka_unit_test(the_log_is_moved_to_the_file),
       cmocka_unit_test(readers_do_not_make_the_log_grow),
       cmocka_unit_test(settings_of_many_sessions),
