@@ -369,7 +369,7 @@ def test_request_ids_per_session_have_a_limit(client):
             )
         ).SerializeToString()
 
-    count = sum(1 for _ in call((item(n) for n in range(65536)), timeout=4 * PATIENCE))
+    count = sum(1 for _ in call((item(n) for n in range(65536)), timeout=10 * PATIENCE))
     assert count == 65536
     assert client.append("s", "x", request_id="0").deduplicated
     assert not client.append("s", "x", request_id="new").deduplicated
