@@ -72,12 +72,12 @@ static void list(walk *w) {
 
 static void step(void *ctx) {
   walk *w = ctx;
-  if (w->enough) {
+  if (w->next == w->count && w->exhausted) { /* also when it is enough: this may be the end */
+    go(w, WALK_BACKEND_DONE);
+  } else if (w->enough) {
     go(w, WALK_STOPPED);
   } else if (w->next < w->count) {
     w->visit(w, &w->batch[w->next]);
-  } else if (w->exhausted) {
-    go(w, WALK_BACKEND_DONE);
   } else {
     if (w->given > 0) /* what was not wanted is not looked at again */
       pass(w, w->listed, w->listed_size);
