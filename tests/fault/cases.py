@@ -92,7 +92,7 @@ class SlowSyncs(PowerCut):
     def start(self):
         super().start()
         if self.crashed is None:
-            self.faults.control.sync_delay_us = 15000
+            self.faults.control.sync_delay_us = 40000
 
 
 class Failing(Round):

@@ -23,7 +23,7 @@ def test_s2_nothing_acknowledged_is_lost(sqlite, seeds, totals):
 def test_s2_nobody_has_seen_what_is_lost(sqlite, seeds, totals):
     for seed in seeds:
         result = cases.one_round(
-            sqlite, seed, crash=cases.SlowSyncs, looks=0.7, calls=80, streams=0
+            sqlite, seed, crash=cases.SlowSyncs, looks=0.7, calls=50, streams=0
         )
         print(result)
         totals.add(result)
