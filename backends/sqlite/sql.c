@@ -111,6 +111,8 @@ sq_sql sq_sql_begin(sq_conn *conn, sq_id id) {
   sq_sql q = {.conn = conn, .stmt = conn->stmts[id]};
   if (q.stmt != NULL) return q;
   q.rc = sqlite3_prepare_v3(conn->db, texts[id], -1, SQLITE_PREPARE_PERSISTENT, &q.stmt, NULL);
+  /* Our own text on our own version of the schema: it is the schema that is wrong. */
+  if ((q.rc & 0xff) == SQLITE_ERROR) q.rc = SQLITE_CORRUPT;
   if (q.rc == SQLITE_OK) conn->stmts[id] = q.stmt;
   return q;
 }

@@ -110,6 +110,12 @@ def damage_header(file):
     overwrite_page(file, 1, 4096, b"not a database, this")
 
 
+def damage_schema(file):
+    """One bit in a column's name: every page is well formed."""
+    place = faults.find(file, b"sequence INTEGER NOT NULL")[0]
+    faults.flip(file, place + 3)
+
+
 def truncate_half(file):
     with open(file, "r+b") as opened:
         opened.truncate(file.stat().st_size // 2 // 4096 * 4096)
@@ -118,7 +124,7 @@ def truncate_half(file):
 @pytest.mark.asan
 @pytest.mark.parametrize(
     "damage",
-    [damage_root, damage_header, truncate_half],
+    [damage_root, damage_header, damage_schema, truncate_half],
     ids=lambda each: each.__name__,
 )
 def test_s5_a_damaged_database_is_not_serving_and_others_are(store, damage):
