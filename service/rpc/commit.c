@@ -147,6 +147,10 @@ void commit_mismatch(op *o, int64_t current, const char *what) {
   error_add(&o->error, "current_revision", arena_printf(o->arena, "%lld", (long long)current));
 }
 
+static bool only_drops(const commit *c) {
+  return c->write.step_count == 1 && c->steps[0].op == MNEME_STEP_DROP;
+}
+
 /* Remembers the settings of the header that a backend answered with. false = they
  * are damaged. */
 static bool learn(commit *c, const mneme_header *h) {
@@ -158,7 +162,13 @@ static bool learn(commit *c, const mneme_header *h) {
     bytes.data = arena_copy(o->arena, bytes.data, bytes.size);
     if (bytes.data == NULL)
       return error_no_memory(&o->error);
-    if (!wire_read_settings(bytes, o->arena, &settings)) {
+    bool read = wire_read_settings(bytes, o->arena, &settings);
+    if (!read && only_drops(c)) { /* no policy matters, and it must be possible */
+      known.settings_revision = h->settings_revision;
+      c->known = known;
+      return true;
+    }
+    if (!read) {
       error_from_status(&o->error, o->arena, MNEME_CORRUPT, false, op_backend(o));
       return false;
     }

@@ -55,10 +55,7 @@ static bool wants(walk *w, const mneme_header *h) {
   bool match = read && filter_match_session(r->filter, h, &settings);
   arena_clear(&scratch);
   if (!read)
-    error_set(&o->error, o->arena, CODE_DATA_LOSS, "CORRUPT", NULL,
-              "the settings of session \"%.*s\" are damaged, so the filter cannot judge it: delete "
-              "it by DeleteSession, or restore it from a backup",
-              (int)h->session.size, h->session.data);
+    op_corrupt_settings(o, h);
   return match;
 }
 

@@ -69,9 +69,12 @@ static bool matches(const list *l, const mneme_header *h) {
   if (l->request.label_count == 0 && l->filter == NULL)
     return true;
   arena_init(&scratch, SETTINGS_MEMORY_MAX);
-  bool match = wire_read_settings(h->settings, &scratch, &settings) &&
-               has_all(&l->request, &settings) && filter_match_session(l->filter, h, &settings);
+  bool read = wire_read_settings(h->settings, &scratch, &settings);
+  bool match = read && has_all(&l->request, &settings) &&
+               filter_match_session(l->filter, h, &settings);
   arena_clear(&scratch);
+  if (!read)
+    op_corrupt_settings(l->op, h);
   return match;
 }
 
@@ -82,6 +85,8 @@ static int take(const mneme_header *h, void *ctx) {
   f->header = *h;
   f->backend = l->op->route.backend;
   f->match = matches(l, h);
+  if (l->op->error.code != CODE_OK)
+    return 1;
   if (!f->match)
     f->header.settings = mneme_bytes_of(NULL, 0); /* its name alone is needed: it may end the page */
   mneme_bytes *strings[] = {&f->header.ns, &f->header.session, &f->header.settings};

@@ -44,6 +44,13 @@ bool op_corrupt(op *o, const mneme_record *r) {
                    (int)r->id.size, r->id.data, (long long)r->sequence);
 }
 
+bool op_corrupt_settings(op *o, const mneme_header *h) {
+  return error_set(&o->error, o->arena, CODE_DATA_LOSS, "CORRUPT", NULL,
+                   "the settings of session \"%.*s\" are damaged, so it cannot be told whether it "
+                   "matches: delete it by DeleteSession, or restore it from a backup",
+                   (int)h->session.size, h->session.data);
+}
+
 void op_route(op *o, mneme_bytes ns, mneme_bytes session) {
   o->route = registry_route(o->service->registry, ns, session);
 }

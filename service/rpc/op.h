@@ -50,6 +50,8 @@ void op_fail_status(op *o, mneme_status status, bool repeatable);
 
 /* Sets o->error: a record that does not match its checksum. Returns false. */
 bool op_corrupt(op *o, const mneme_record *r);
+/* The same for a session whose settings, which a filter or labels ask for, are. */
+bool op_corrupt_settings(op *o, const mneme_header *h);
 
 /* Finds the session's backend and rule. */
 void op_route(op *o, mneme_bytes ns, mneme_bytes session);

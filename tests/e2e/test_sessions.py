@@ -1,5 +1,8 @@
 """Sessions: create, read, list, update, and what a session is a unit of."""
 
+import contextlib
+import json
+import sqlite3
 import uuid
 
 import pytest
@@ -512,3 +515,39 @@ def test_policies_that_mean_nothing_are_refused(client, policy, reason, field):
     with refused("INVALID_ARGUMENT", reason, field):
         client.UpdateSession(session="s", policy=pb.SessionPolicy(**policy))
     assert client.session("s").revision == 1
+
+
+def test_damaged_settings_are_data_loss(start_server, tmp_path):
+    """Whoever needs to know them is told so; nothing is passed over in silence,
+    and the session can be deleted."""
+    path = tmp_path / "m.db"
+    config = "backends: { store: { type: sqlite, path: %s } }" % json.dumps(
+        str(path)
+    )
+    server = start_server(config)
+    client = server.client("n")
+    client.CreateSession(session="bad", labels={"a": "b"})
+    client.CreateSession(session="good", labels={"a": "b"})
+    server.stop()
+    with contextlib.closing(sqlite3.connect(path)) as store:
+        changed = store.execute(
+            "UPDATE settings SET bytes = CAST(substr(bytes, 1, 5) || x'00' ||"
+            " substr(bytes, 7) AS BLOB) WHERE slot ="
+            " (SELECT slot FROM sessions WHERE session = 'bad')"
+        ).rowcount
+        store.commit()
+    assert changed == 1
+    client = start_server(config).client("n")
+    for call in (
+        lambda: client.GetSession(session="bad"),
+        lambda: client.ListSessions(),
+        lambda: client.ListSessions(labels={"a": "b"}),
+        lambda: client.ListSessions(filter='labels.a = "b"'),
+        lambda: client.DeleteSessions(filter='labels.a = "c"', prefix="b"),
+    ):
+        with refused("DATA_LOSS", "CORRUPT") as error:
+            call()
+        assert '"bad"' in error.message
+    assert client.ListSessions(prefix="g").sessions[0].id == "good"
+    assert client.DeleteSession(session="bad").existed
+    assert len(client.ListSessions(labels={"a": "b"}).sessions) == 1
