@@ -157,7 +157,8 @@ static mneme_status tell_due(sq_reader *r, int64_t left, mneme_header_fn emit, v
     sq_state s;
     sq_state_read(&q, &s);
     mneme_bytes ns = sq_col_bytes(&q), session = sq_col_bytes(&q);
-    status = is_due(r, &s);
+    bool fits = ns.size <= MNEME_NAMESPACE_MAX && session.size <= MNEME_SESSION_MAX;
+    status = fits ? is_due(r, &s) : MNEME_CORRUPT;
     if (status == MNEME_NOT_FOUND) {
       note_early(ret_early, ns, session);
       status = sq_reader_look(r);

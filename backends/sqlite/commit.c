@@ -380,6 +380,9 @@ static mneme_status finish(sq_work *k) {
     int64_t slot = s->slot;
     restore(k);
     s->slot = slot;
+    k->incarnation = 0; /* whatever was between has come and gone */
+    k->changed = k->header_moved = false;
+    k->note_count = 0;
   }
   if (remembers) status = remember(k);
   bool moved = k->incarnation != 0 || k->changed || logged || k->header_moved;

@@ -294,6 +294,10 @@ static mneme_status scan_keys(scan *c) {
       c->over = true;
       break;
     }
+    if (r.key.size > sizeof c->key) { /* nobody has written that */
+      sq_sql_end(&q);
+      return MNEME_CORRUPT;
+    }
     c->key_size = r.key.size;
     memcpy(c->key, r.key.data, r.key.size);
     show(c, &r, size);

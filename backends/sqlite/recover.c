@@ -28,8 +28,9 @@ void sq_writer_set_health(sq_writer *w, sq_health health, const char *why) {
   static const mneme_log_level levels[] = {MNEME_LOG_INFO, MNEME_LOG_WARN, MNEME_LOG_ERROR,
                                            MNEME_LOG_ERROR};
   int before = atomic_load(&w->store->health);
-  if (before == (int)health || before == SQ_DAMAGED) return;
-  atomic_store(&w->store->health, health);
+  do /* a reader may find damage meanwhile, and that stays */
+    if (before == (int)health || before == SQ_DAMAGED) return;
+  while (!atomic_compare_exchange_weak(&w->store->health, &before, health));
   sq_log(w->store, levels[health], "%s is %s: %s", w->store->options.path, names[health], why);
 }
 

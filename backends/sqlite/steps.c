@@ -458,10 +458,10 @@ static mneme_status touch(sq_work *k, const mneme_step *step) {
 }
 
 /* The following steps find no session. What was there at the start is buried in the
- * end (commit.c); one that this commit made goes at once. */
+ * end (commit.c); a shelf that this commit made goes at once. */
 static mneme_status leave(sq_work *k) {
   mneme_status status = MNEME_OK;
-  if (!k->stored || k->s->life != k->saved.life)
+  if (!k->stored || k->s->shelf != k->saved.shelf)
     status = sq_writer_bury(k->w, k->s->shelf, false);
   if (status != MNEME_OK) return status;
   sq_writer_retire(k->w, k->head->settings);

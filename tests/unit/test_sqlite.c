@@ -384,6 +384,27 @@ static void graves_are_emptied(void **state) {
   free(o);
 }
 
+/* Emptied, written to again and dropped, all in one commit: what stood on the second
+ * shelf is buried too. */
+static void every_shelf_of_a_commit_is_buried(void **state) {
+  engine e;
+  mneme_record late = a_record("late");
+  mneme_on_conflict fail = MNEME_CONFLICT_FAIL;
+  mneme_step steps[] = {
+      {.op = MNEME_STEP_REMOVE_FROM, .from_sequence = 1},
+      {.op = MNEME_STEP_APPEND, .records = &late, .on_conflict = &fail, .record_count = 1},
+      {.op = MNEME_STEP_DROP}};
+  (void)state;
+  engine_open(&e);
+  fill(&e, 300);
+  mneme_write w = a_write(&e, steps, 3);
+  assert_int_equal(engine_commit(&e, &w, NULL), MNEME_OK);
+  trim_all(&e);
+  e.type->close(e.store);
+  assert_int_equal(ask_sql(e.path, "SELECT count(*) FROM memories"), 0);
+  engine_remove(&e);
+}
+
 /* --- Tails ------------------------------------------------------------------------------ */
 
 static int count_record(const mneme_record *record, void *ctx) {
@@ -492,6 +513,31 @@ static void tails_have_a_budget(void **state) {
   free(body);
 }
 
+/* A write that finds a session lapsed, and leaves nothing in its place, leaves it as it
+ * is: for who lives a little earlier, in memory as in the database. */
+static void a_lapsed_session_that_stays_is_the_same_in_memory(void **state) {
+  engine e;
+  mneme_record again = a_record("again"), a = a_record("a");
+  mneme_on_conflict fail = MNEME_CONFLICT_FAIL;
+  mneme_step steps[] = {
+      {.op = MNEME_STEP_APPEND, .records = &again, .on_conflict = &fail, .record_count = 1},
+      {.op = MNEME_STEP_DROP}};
+  mneme_plan plan = {.ttl_us = 100, .strategy = MNEME_EVICT_FIFO};
+  (void)state;
+  engine_open(&e);
+  assert_int_equal(engine_append(&e, &a, &plan, NULL), MNEME_OK);
+  e.now_us += 100;
+  mneme_write w = a_write(&e, steps, 2);
+  assert_int_equal(engine_commit(&e, &w, NULL), MNEME_OK);
+  expect_ids(&e, "");
+  e.now_us -= 1;
+  expect_ids(&e, "a");
+  e.type->close(e.store);
+  engine_reopen(&e);
+  expect_ids(&e, "a");
+  engine_close(&e);
+}
+
 /* --- Damage ------------------------------------------------------------------------------- */
 
 static void overwrite(const char *path, long at, size_t size) {
@@ -555,6 +601,39 @@ static void damage_is_found_when_reading(void **state) {
   read.limit = 10;
   engine_read(&e, &read, &l);
   assert_int_equal(l.status, MNEME_CORRUPT); /* what else is wrong with it? */
+  engine_close(&e);
+}
+
+/* Names longer than any that was written: whoever copies one finds that out. */
+static void names_are_not_believed(void **state) {
+  engine e;
+  static listing l;
+  mneme_plan plan = {.ttl_us = 100, .strategy = MNEME_EVICT_FIFO};
+  mneme_record a = a_record("a");
+  a.key = text("k");
+  (void)state;
+  engine_open(&e);
+  assert_int_equal(engine_append(&e, &a, &plan, NULL), MNEME_OK);
+  e.type->close(e.store);
+  run_sql(e.path, "UPDATE memories SET key = printf('%.*c', 9000, 'k');"
+                  "UPDATE sessions SET due_us = 1;"
+                  "INSERT INTO sessions SELECT slot + 1, shelf + 1, life + 1, ns, "
+                  "printf('%.*c', 90000, 's'), uid, revision, settings_revision, last_sequence, "
+                  "last_create_us, mutations, log_from, memory_count, token_count, byte_count, "
+                  "pinned_count, pinned_tokens, system_count, system_tokens, create_us, update_us, "
+                  "append_us, 0, max_age_us, keep_system, ranked, due_us, stamp, version, "
+                  "request_count, settings_size FROM sessions");
+  engine_reopen(&e);
+  engine_call call = engine_now(&e);
+  memset(&l, 0, sizeof l);
+  e.type->due(e.store, &call.call, 10, listing_header, listing_done, &l);
+  assert_int_equal(l.status, MNEME_CORRUPT);
+  e.type->close(e.store);
+  engine_reopen(&e);
+  mneme_read read = a_read(MNEME_SELECT_KEYS);
+  engine_read(&e, &read, &l);
+  assert_int_equal(l.status, MNEME_CORRUPT);
+  assert_int_equal(ping(&e), MNEME_CORRUPT);
   engine_close(&e);
 }
 
@@ -741,11 +820,14 @@ int main(void) {
       cmocka_unit_test(a_full_queue_is_busy),
       cmocka_unit_test(a_refusal_costs_no_neighbour),
       cmocka_unit_test(graves_are_emptied),
+      cmocka_unit_test(every_shelf_of_a_commit_is_buried),
       cmocka_unit_test(the_newest_are_in_memory),
       cmocka_unit_test(a_tail_that_is_behind_is_passed_over),
       cmocka_unit_test(tails_have_a_budget),
+      cmocka_unit_test(a_lapsed_session_that_stays_is_the_same_in_memory),
       cmocka_unit_test(damage_is_found_when_opening),
       cmocka_unit_test(damage_is_found_when_reading),
+      cmocka_unit_test(names_are_not_believed),
       cmocka_unit_test(every_statement_has_its_index),
       cmocka_unit_test(the_log_is_moved_to_the_file),
       cmocka_unit_test(readers_do_not_make_the_log_grow),
