@@ -1,5 +1,7 @@
-/* Reader connections: a stack of idle ones. A read takes one, runs in a snapshot of
- * its own, and gives it back.
+/* Reader connections: a stack of idle ones, and a queue of who waits for one. A read
+ * takes one, runs in a snapshot of its own, and gives it back. A long scan does so
+ * between two snapshots when somebody waits (sq_pool_is_wanted), so that as many scans
+ * as there are connections do not stop all other reads, nor the writer.
  *
  * The writer can keep readers out for a moment (pause): a WAL that somebody always
  * reads can be copied to the database, but never begun anew, and would grow for
@@ -88,27 +90,52 @@ static bool wait_for_change(sq_pool *pool, int64_t wait_us) {
   return pthread_cond_timedwait(&pool->changed, &pool->lock, &at) != ETIMEDOUT;
 }
 
+/* With the lock held: connections for those who have waited longest. */
+static void serve(sq_pool *pool) {
+  while (!pool->paused && pool->first != NULL && pool->busy < pool->count) {
+    sq_waiter *waiter = pool->first;
+    pool->first = waiter->next;
+    waiter->conn = pool->idle[pool->count - ++pool->busy];
+  }
+}
+
+static void enter_queue(sq_pool *pool, sq_waiter *waiter) {
+  sq_waiter **last = &pool->first;
+  while (*last != NULL) last = &(*last)->next;
+  *last = waiter;
+}
+
+static void leave_queue(sq_pool *pool, const sq_waiter *waiter) {
+  sq_waiter **at = &pool->first;
+  while (*at != waiter) at = &(*at)->next;
+  *at = waiter->next;
+}
+
 /* Nothing is read from a store that is known to be damaged: a tree with a hole in it
  * may just as well answer that there is nothing. */
 mneme_status sq_pool_take(mneme_backend *store, const mneme_call *call, sq_conn **ret_conn) {
   sq_pool *pool = &store->pool;
   mneme_status status = MNEME_OK;
-  sq_conn *conn = NULL;
+  sq_waiter me = {0};
+  if (atomic_load(&store->health) == SQ_DAMAGED) return MNEME_CORRUPT;
   pthread_mutex_lock(&pool->lock);
-  if (atomic_load(&store->health) == SQ_DAMAGED) status = MNEME_CORRUPT;
-  while (status == MNEME_OK && (pool->paused || pool->busy == pool->count)) {
+  enter_queue(pool, &me);
+  serve(pool);
+  while (status == MNEME_OK && me.conn == NULL) {
     int health = atomic_load(&store->health);
     if (pool->paused && (health == SQ_DOWN || health == SQ_DAMAGED))
       status = health == SQ_DOWN ? MNEME_DOWN : MNEME_CORRUPT;
-    else if (!wait_for_change(pool, ASK_US) && mneme_call_expired(call))
+    else if (mneme_call_expired(call))
       status = MNEME_TIMEOUT;
+    else
+      wait_for_change(pool, ASK_US);
   }
-  if (status == MNEME_OK) conn = pool->idle[pool->count - ++pool->busy];
+  if (me.conn == NULL) leave_queue(pool, &me);
   pthread_mutex_unlock(&pool->lock);
   if (status != MNEME_OK) return status;
-  conn->call = call;
-  conn->timed_out = false;
-  *ret_conn = conn;
+  me.conn->call = call;
+  me.conn->timed_out = false;
+  *ret_conn = me.conn;
   return MNEME_OK;
 }
 
@@ -123,8 +150,16 @@ void sq_pool_give(mneme_backend *store, sq_conn *conn, mneme_status status) {
   if (status == MNEME_CORRUPT) sq_store_damaged(store, "a read");
   pthread_mutex_lock(&pool->lock);
   pool->idle[pool->count - pool->busy--] = conn;
+  serve(pool);
   pthread_mutex_unlock(&pool->lock);
   pthread_cond_broadcast(&pool->changed);
+}
+
+bool sq_pool_is_wanted(sq_pool *pool) {
+  pthread_mutex_lock(&pool->lock);
+  bool wanted = pool->paused || pool->first != NULL;
+  pthread_mutex_unlock(&pool->lock);
+  return wanted;
 }
 
 bool sq_pool_pause(sq_pool *pool, int64_t wait_us) {
@@ -133,7 +168,10 @@ bool sq_pool_pause(sq_pool *pool, int64_t wait_us) {
   pool->paused = true;
   while (pool->busy != 0 && in_time) in_time = wait_for_change(pool, wait_us);
   bool idle = pool->busy == 0;
-  if (!idle) pool->paused = false;
+  if (!idle) {
+    pool->paused = false;
+    serve(pool);
+  }
   pthread_mutex_unlock(&pool->lock);
   if (!idle) pthread_cond_broadcast(&pool->changed);
   return idle;
@@ -142,6 +180,7 @@ bool sq_pool_pause(sq_pool *pool, int64_t wait_us) {
 void sq_pool_resume(sq_pool *pool) {
   pthread_mutex_lock(&pool->lock);
   pool->paused = false;
+  serve(pool);
   pthread_mutex_unlock(&pool->lock);
   pthread_cond_broadcast(&pool->changed);
 }

@@ -33,13 +33,18 @@ mneme_status sq_reader_begin(sq_reader *r, mneme_backend *store, const mneme_cal
 }
 
 mneme_status sq_reader_end(sq_reader *r, mneme_status status) {
-  sq_pool_give(r->store, r->conn, status);
+  if (r->conn != NULL) sq_pool_give(r->store, r->conn, status);
   sq_arena_free(&r->arena);
   return status;
 }
 
-mneme_status sq_reader_renew(sq_reader *r) {
+mneme_status sq_reader_renew(sq_reader *r, bool yields) {
   mneme_status status = run(r->conn, SQ_READ_END);
+  if (status == MNEME_OK && yields) {
+    sq_pool_give(r->store, r->conn, MNEME_OK);
+    r->conn = NULL;
+    status = sq_pool_take(r->store, r->call, &r->conn);
+  }
   return status == MNEME_OK ? run(r->conn, SQ_READ_BEGIN) : status;
 }
 
@@ -120,7 +125,7 @@ bool sq_end_of_prefix(mneme_bytes prefix, char *out, mneme_bytes *ret_end) {
 
 /* --- read ------------------------------------------------------------------- */
 
-#define WINDOW 65536 /* sequences of a filtered scan in one snapshot */
+#define WINDOW 8192 /* sequences of a filtered scan in one snapshot: some milliseconds */
 
 /* Where a scan is, and what it may still emit. */
 typedef struct scan {
@@ -366,6 +371,17 @@ static mneme_status compile_filter(scan *c) {
   return status;
 }
 
+/* The statement is the connection's, so it goes with it. */
+static mneme_status renew(scan *c, const mneme_uid *uid) {
+  bool yields = sq_pool_is_wanted(&c->reader.store->pool);
+  if (yields) {
+    sqlite3_finalize(c->stmt);
+    c->stmt = NULL;
+  }
+  mneme_status status = sq_reader_renew(&c->reader, yields);
+  return status == MNEME_OK ? find_session(c, uid) : status;
+}
+
 static mneme_status run_scan(scan *c) {
   mneme_status status = find_session(c, NULL);
   if (status == MNEME_OK) status = compile_filter(c);
@@ -374,8 +390,7 @@ static mneme_status run_scan(scan *c) {
     status = scan_some(c);
     if (status != MNEME_OK || c->over) break;
     if (mneme_call_expired(c->reader.call)) return MNEME_TIMEOUT;
-    status = sq_reader_renew(&c->reader);
-    if (status == MNEME_OK) status = find_session(c, &uid);
+    status = renew(c, &uid);
   }
   return status;
 }

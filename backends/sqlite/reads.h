@@ -18,8 +18,9 @@ mneme_status sq_reader_begin(sq_reader *r, mneme_backend *store, const mneme_cal
 /* Ends both, before done is called: it may call the backend. Returns status, or what
  * was worse. */
 mneme_status sq_reader_end(sq_reader *r, mneme_status status);
-/* Goes on in a new snapshot. */
-mneme_status sq_reader_renew(sq_reader *r);
+/* Goes on in a new snapshot; with yields on any connection, so statements of one's own
+ * must be finalized before. */
+mneme_status sq_reader_renew(sq_reader *r, bool yields);
 /* To be asked for each row: TIMEOUT when nobody waits any more. */
 mneme_status sq_reader_look(sq_reader *r);
 

@@ -258,12 +258,18 @@ void sq_ring_close(sq_ring *ring);
 
 /* --- Readers (pool.c) -------------------------------------------------------- */
 
+typedef struct sq_waiter { /* for a connection; on the stack of who waits */
+  struct sq_waiter *next;
+  sq_conn *conn; /* NULL = not yet */
+} sq_waiter;
+
 typedef struct sq_pool {
   pthread_mutex_t lock;
   pthread_cond_t changed;
   sq_conn *conns; /* count of them */
   size_t count, busy;
   sq_conn **idle; /* a stack of count - busy */
+  sq_waiter *first; /* who waits, longest first: as many as threads read at once */
   bool paused;    /* the writer wants them all to be idle */
   bool open;
 } sq_pool;
@@ -322,6 +328,8 @@ void sq_pool_free(sq_pool *pool);
 /* Waits for a connection: OK, DOWN, CORRUPT or TIMEOUT. */
 mneme_status sq_pool_take(mneme_backend *store, const mneme_call *call, sq_conn **ret_conn);
 void sq_pool_give(mneme_backend *store, sq_conn *conn, mneme_status status);
+/* Whether who has one for long should give it back now, and take it again. */
+bool sq_pool_is_wanted(sq_pool *pool);
 /* Keeps readers out, and waits until all are idle; false after wait_us. */
 bool sq_pool_pause(sq_pool *pool, int64_t wait_us);
 void sq_pool_resume(sq_pool *pool);

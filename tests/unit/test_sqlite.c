@@ -6,6 +6,7 @@
 #include "tails.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <sqlite3.h>
 #include <stdatomic.h>
@@ -46,6 +47,27 @@ static mneme_status ping(engine *e) {
   free(l);
   return status;
 }
+
+static void fill_in(engine *e, const char *session, int count) {
+  mneme_record *records = calloc((size_t)count, sizeof *records);
+  mneme_on_conflict *fail = calloc((size_t)count, sizeof *fail);
+  char(*ids)[16] = calloc((size_t)count, sizeof *ids);
+  for (int i = 0; i < count; i++) {
+    snprintf(ids[i], sizeof ids[i], "m%d", i);
+    records[i] = a_record(ids[i]);
+    fail[i] = MNEME_CONFLICT_FAIL;
+  }
+  mneme_step step = {.op = MNEME_STEP_APPEND, .records = records, .on_conflict = fail,
+                     .record_count = (size_t)count};
+  mneme_write w = a_write(e, &step, 1);
+  w.session = text(session);
+  assert_int_equal(engine_commit(e, &w, NULL), MNEME_OK);
+  free(records);
+  free(fail);
+  free(ids);
+}
+
+static void fill(engine *e, int count) { fill_in(e, "s", count); }
 
 /* The record's id is what a_record puts into its body. */
 static void expect_newest(engine *e, int64_t limit, const char *ids) {
@@ -314,25 +336,109 @@ static void a_refusal_costs_no_neighbour(void **state) {
   free(o);
 }
 
-/* --- Graves --------------------------------------------------------------------------- */
+/* --- Readers ------------------------------------------------------------------------------ */
 
-static void fill(engine *e, int count) {
-  mneme_record *records = calloc((size_t)count, sizeof *records);
-  mneme_on_conflict *fail = calloc((size_t)count, sizeof *fail);
-  char(*ids)[16] = calloc((size_t)count, sizeof *ids);
-  for (int i = 0; i < count; i++) {
-    snprintf(ids[i], sizeof ids[i], "m%d", i);
-    records[i] = a_record(ids[i]);
-    fail[i] = MNEME_CONFLICT_FAIL;
-  }
-  mneme_step step = {.op = MNEME_STEP_APPEND, .records = records, .on_conflict = fail,
-                     .record_count = (size_t)count};
-  mneme_write w = a_write(e, &step, 1);
-  assert_int_equal(engine_commit(e, &w, NULL), MNEME_OK);
-  free(records);
-  free(fail);
-  free(ids);
+typedef struct scanner {
+  engine *e;
+  int seen;
+  bool waits_in_the_end; /* the other one, still */
+  pthread_t other;
+} scanner;
+
+static void *look(void *ctx) {
+  scanner *s = ctx;
+  engine_get(s->e, "s");
+  return NULL;
 }
+
+static bool somebody_waits(mneme_backend *store) {
+  sched_yield();
+  return sq_pool_is_wanted(&store->pool);
+}
+
+/* Somebody else comes while the scan has the only connection. */
+static int scan_record(const mneme_record *record, void *ctx) {
+  scanner *s = ctx;
+  (void)record;
+  if (s->seen++ == 0) {
+    assert_int_equal(pthread_create(&s->other, NULL, look, s), 0);
+    while (!somebody_waits(s->e->store)) continue;
+  }
+  if (s->seen == 2500) s->waits_in_the_end = sq_pool_is_wanted(&s->e->store->pool);
+  return 0;
+}
+
+static void scan_done(mneme_status status, void *ctx) {
+  (void)ctx;
+  assert_int_equal(status, MNEME_OK);
+}
+
+static void a_long_scan_lets_others_read(void **state) {
+  engine e;
+  (void)state;
+  engine_open_with(&e, "readers", 1);
+  fill(&e, 2500);
+  e.type->close(e.store);
+  engine_reopen(&e); /* without tails */
+  scanner s = {.e = &e};
+  mneme_read read = a_read(MNEME_SELECT_SEQUENCES);
+  engine_call call = engine_now(&e);
+  e.type->read(e.store, &call.call, &read, scan_record, scan_done, &s);
+  pthread_join(s.other, NULL);
+  assert_int_equal(s.seen, 2500);
+  assert_false(s.waits_in_the_end);
+  engine_close(&e);
+}
+
+typedef struct scans {
+  engine *e;
+  atomic_bool over;
+} scans;
+
+static int pass_record(const mneme_record *record, void *ctx) {
+  (void)record;
+  (void)ctx;
+  return 0;
+}
+
+static void *scan_on(void *ctx) {
+  scans *s = ctx;
+  mneme_read read = a_read(MNEME_SELECT_SEQUENCES);
+  engine_call call = engine_now(s->e);
+  read.session = text("large");
+  while (!atomic_load(&s->over))
+    s->e->type->read(s->e->store, &call.call, &read, pass_record, scan_done, NULL);
+  return NULL;
+}
+
+/* Some scan is always under way; the WAL begins anew all the same. */
+static void scans_do_not_let_the_log_grow(void **state) {
+  engine e;
+  char wal[120], id[16];
+  pthread_t threads[3];
+  struct stat info;
+  const int64_t checkpoint = 64 * 1024;
+  (void)state;
+  engine_open_with(&e, "checkpoint", checkpoint);
+  snprintf(wal, sizeof wal, "%s-wal", e.path);
+  fill_in(&e, "large", 100000);
+  e.type->close(e.store);
+  engine_reopen(&e);
+  scans s = {.e = &e};
+  for (size_t i = 0; i < 3; i++)
+    assert_int_equal(pthread_create(&threads[i], NULL, scan_on, &s), 0);
+  for (int i = 0; i < 1500; i++) {
+    snprintf(id, sizeof id, "m%d", i);
+    assert_int_equal(append(&e, id), MNEME_OK);
+  }
+  atomic_store(&s.over, true);
+  for (size_t i = 0; i < 3; i++) pthread_join(threads[i], NULL);
+  assert_int_equal(stat(wal, &info), 0);
+  assert_in_range(info.st_size, 0, 16 * checkpoint); /* without a pause up to 120 */
+  engine_close(&e);
+}
+
+/* --- Graves --------------------------------------------------------------------------- */
 
 static void trim_all(engine *e) {
   listing *l = calloc(1, sizeof *l);
@@ -819,6 +925,8 @@ int main(void) {
       cmocka_unit_test(a_foreign_lock_is_not_waited_for),
       cmocka_unit_test(a_full_queue_is_busy),
       cmocka_unit_test(a_refusal_costs_no_neighbour),
+      cmocka_unit_test(a_long_scan_lets_others_read),
+      cmocka_unit_test(scans_do_not_let_the_log_grow),
       cmocka_unit_test(graves_are_emptied),
       cmocka_unit_test(every_shelf_of_a_commit_is_buried),
       cmocka_unit_test(the_newest_are_in_memory),
