@@ -160,6 +160,7 @@ def one_round(engine, seed, crash="kill", keep=None, options=None, **more):
                 tempfile.TemporaryDirectory(prefix="mneme-fault-")
             )
         made = engine(folder, random.Random(seed), **options or {})
+        made.vary()
         faults = None
         if kind not in (Round, Stopped):
             malloc = not harness.SANITIZED

@@ -7,7 +7,7 @@ all of them. `{dir}` in the template is the round's folder.
 
     class Mine(Engine):
         name = "mine"
-        template = "type: mine, url: 'localhost:{port}'"
+        template = "type: mine, path: '{dir}/mine'"
 
 With `tests/fault/run --engine mine` it is driven like the others.
 """
@@ -27,15 +27,24 @@ class Engine:
     template = None
     durable = True  # acknowledged = there after SIGKILL
 
-    def __init__(self, folder, chance, **more):
-        """chance (random.Random): where an option may vary from round to round.
-        more: what the template names beside dir."""
-        self.folder, self.chance, self.more = pathlib.Path(folder), chance, more
+    def __init__(self, folder, chance, **options):
+        """chance (random.Random): where something may vary from round to round.
+        options: more of the entry."""
+        self.folder, self.chance = pathlib.Path(folder), chance
+        self.options = options
+
+    def vary(self):
+        """Chooses options that should make no difference, where none are given.
+        Rounds call it; tests of a single fault do not."""
+
+    def entry(self):
+        """The engine's entry in the config."""
+        more = ["%s: %s" % each for each in sorted(self.options.items())]
+        return ", ".join([self.template.format(dir=self.folder)] + more)
 
     def config(self):
         """The whole config file."""
-        entry = self.template.format(dir=self.folder, **self.more)
-        return "backends:\n  store: { %s }\n" % entry
+        return "backends:\n  store: { %s }\n" % self.entry()
 
     def environment(self):
         """What the server finds in its environment."""
@@ -72,11 +81,20 @@ class Dict(Engine):
 
 class Sqlite(Engine):
     name = "sqlite"
-    template = "type: sqlite, path: '{dir}/store/mneme.db', durability: {durability}"
+    template = "type: sqlite, path: '{dir}/store/mneme.db'"
 
-    def __init__(self, folder, chance, durability="full", **more):
-        super().__init__(folder, chance, durability=durability, **more)
+    def __init__(self, folder, chance, durability="full", **options):
+        super().__init__(folder, chance, durability=durability, **options)
         self.file = self.folder / "store" / "mneme.db"
+
+    def vary(self):
+        for name, values in {
+            "checkpoint": ["64KiB", "1MiB", "16MiB"],
+            "tails": [0, "64MiB", "64MiB"],
+            "mmap": [0, 0, "64MiB"],
+            "readers": [1, 4],
+        }.items():
+            self.options.setdefault(name, self.chance.choice(values))
 
     def prepare(self):
         self.file.parent.mkdir(exist_ok=True)

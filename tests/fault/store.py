@@ -51,9 +51,7 @@ class Store:
     def start(self):
         text = CONFIG.format(
             dir=self.folder,
-            entry=self.engine.template.format(
-                dir=self.folder, **self.engine.more
-            ),
+            entry=self.engine.entry(),
         )
         env = dict(self.engine.environment())
         if self.faults:

@@ -95,7 +95,13 @@ FOUND_BY = {
     "16_restart_loses_the_tail": ({"lost"}, dict(crash="stop")),
     "f1_shows_what_is_not_synced": (
         {"phantom"},
-        dict(crash=cases.SlowSyncs, looks=0.7, calls=50, streams=0),
+        dict(
+            crash=cases.SlowSyncs,
+            options={"tails": "64MiB"},
+            looks=0.7,
+            calls=50,
+            streams=0,
+        ),
     ),
     "f2_trusts_what_a_failed_sync_left": (
         {"lost"},
