@@ -7,6 +7,8 @@ gives out_folder/symbol.c and out_folder/symbol.h with
 
     extern const unsigned char symbol[];
     extern const size_t symbol_size;
+
+A NUL follows the bytes, which symbol_size does not count: a text is a string.
 """
 
 import pathlib
@@ -29,7 +31,7 @@ def main():
         for at in range(0, len(data), 16)
     )
     (folder / (symbol + ".c")).write_text(
-        '#include "%s.h"\n\nconst unsigned char %s[] = {\n%s\n};\n'
+        '#include "%s.h"\n\nconst unsigned char %s[] = {\n%s\n\t0};\n'
         "const size_t %s_size = %d;\n"
         % (symbol, symbol, "\n".join(rows), symbol, len(data))
     )
