@@ -1,7 +1,7 @@
 /* A copy of the store beside a server that has it open.
  *
  *   open PATH read-only, without PATH.lock
- *   FILE.tmp-PID <- all pages in one step; quick_check; fsync
+ *   FILE.tmp-PID <- all pages in one step; quick_check; a new id for cursors; fsync
  *   rename to FILE; fsync of its folder
  *
  * One step, because SQLite starts a copy in steps over at every commit of another
@@ -36,6 +36,20 @@ static mneme_status fail(backup *b, const char *what, const char *why) {
   return MNEME_DOWN;
 }
 
+/* A log of what was there before would be taken for the copy's. */
+static mneme_status check_beside(backup *b) {
+  static const char *const beside[] = {"-wal", "-journal"};
+  char name[SQ_PATH_MAX];
+  struct stat log;
+  for (size_t i = 0; i < sizeof beside / sizeof *beside; i++) {
+    int n = snprintf(name, sizeof name, "%s%s", b->file, beside[i]);
+    if (n < 0 || (size_t)n >= sizeof name) return fail(b, b->file, "is too long a name");
+    if (stat(name, &log) == 0 && log.st_size > 0)
+      return fail(b, name, "is of a database that was not closed: name another file, or remove it");
+  }
+  return MNEME_OK;
+}
+
 static mneme_status check_names(backup *b) {
   struct stat store, file;
   if (stat(b->path, &store) != 0) return fail(b, b->path, strerror(errno));
@@ -48,7 +62,7 @@ static mneme_status check_names(backup *b) {
                    b->file[0] == '/' ? "" : "./", b->file, (long)getpid());
   if (n < 0 || (size_t)n >= sizeof b->temporary - 16)
     return fail(b, b->file, "is too long a name");
-  return MNEME_OK;
+  return check_beside(b);
 }
 
 /* The temporary file is ours from its first byte: not somebody's link. */
@@ -92,6 +106,14 @@ static mneme_status check_copy(backup *b) {
   return MNEME_CORRUPT;
 }
 
+/* What is written to the copy is a history of its own: cursors of the store do not fit. */
+static mneme_status name_anew(backup *b) {
+  int rc = sqlite3_exec(b->to, "UPDATE store SET id = random() & 9223372036854775807", 0, 0, 0);
+  if (rc == SQLITE_OK) return MNEME_OK;
+  bool other = rc == SQLITE_ERROR; /* it has no such table */
+  return fail(b, b->path, other ? "there is no store in it" : sqlite3_errmsg(b->to));
+}
+
 static bool sync_path(const char *path) {
   int fd = open(path, O_RDONLY | O_CLOEXEC);
   bool ok = fd >= 0 && fsync(fd) == 0;
@@ -125,6 +147,7 @@ mneme_status sq_backup(const char *path, const char *file, char *error, size_t s
   status = open_both(&b);
   if (status == MNEME_OK) status = copy_pages(&b);
   if (status == MNEME_OK) status = check_copy(&b);
+  if (status == MNEME_OK) status = name_anew(&b);
   sqlite3_close(b.from);
   if (sqlite3_close(b.to) != SQLITE_OK && status == MNEME_OK)
     status = fail(&b, b.temporary, "it could not be closed");

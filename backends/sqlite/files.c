@@ -78,6 +78,25 @@ static mneme_status make_file(const char *path, char *error, size_t size) {
   return MNEME_OK;
 }
 
+/* A database that says it has another journal has no write-ahead log; one that stands
+ * there is of a file that was there before, such as a store that died before a backup
+ * was put in its place. SQLite would write its pages over those of the backup. */
+static mneme_status check_log(const char *path, char *error, size_t size) {
+  char name[SQ_PATH_MAX + 8], header[20];
+  struct stat info;
+  snprintf(name, sizeof name, "%s-wal", path);
+  if (stat(name, &info) != 0 || info.st_size == 0) return MNEME_OK;
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return refuse(error, size, path, "may this user read it?");
+  bool whole = pread(fd, header, sizeof header, 0) == (ssize_t)sizeof header;
+  close(fd);
+  bool other_journal = whole && memcmp(header, "SQLite format 3", 16) == 0 && header[18] == 1;
+  if (!other_journal) return MNEME_OK;
+  snprintf(error, size, "%s is not of the database beside it: was that restored? Remove the log",
+           name);
+  return MNEME_INVALID;
+}
+
 mneme_status sq_files_prepare(const char *path, int *ret_lock, char *error, size_t size) {
   mneme_status status = make_folders(path, error, size);
   if (status == MNEME_OK) status = make_file(path, error, size);
@@ -86,6 +105,7 @@ mneme_status sq_files_prepare(const char *path, int *ret_lock, char *error, size
   if (real == NULL) return refuse(error, size, path, "may this user read its folders?");
   if (strlen(real) < SQ_PATH_MAX) {
     status = take_lock(real, ret_lock, error, size);
+    if (status == MNEME_OK) status = check_log(real, error, size);
   } else {
     snprintf(error, size, "%s: it stands for a path that is longer than %d bytes", path,
              SQ_PATH_MAX - 1);

@@ -50,7 +50,8 @@ mneme_status sq_schema_check(sq_conn *conn, int64_t *ret_version, char *error, s
 mneme_status sq_schema_bring(sq_conn *conn, int64_t version, uint64_t id);
 
 /* Makes what is missing of the path's parents (0700) and the file (0600), and locks
- * PATH.lock, which *ret_lock keeps open; PATH as it is at the end of all links. */
+ * PATH.lock, which *ret_lock keeps open, also when a log beside it is another's; PATH
+ * as it is at the end of all links. */
 mneme_status sq_files_prepare(const char *path, int *ret_lock, char *error, size_t size);
 
 /* Copies the store at path into file (backup.c); needs no open store. */
