@@ -371,6 +371,7 @@ static sqlite3_stmt *prepare(sqlite3 *db, const char *text) {
 static void bare_open(bare *b, const char *path) {
   memset(b, 0, sizeof *b);
   check(NULL, sqlite3_open_v2(path, &b->db, SQLITE_OPEN_READWRITE, NULL));
+  sqlite3_busy_timeout(b->db, 5000); /* a reader that opens the file recovers its WAL */
   check(b->db, sqlite3_exec(b->db,
                             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; "
                             "PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -32768; "
