@@ -64,23 +64,28 @@ static bool wait_for_job(sq_ring *ring, int64_t wait_us) {
   return ring->count != 0;
 }
 
-/* Who has just got an answer often has the next write at hand. To sleep and be woken
- * costs more than to look for it a few times, and whoever wants the core gets it. */
-static void linger(const sq_ring *ring) {
+/* Who has just got an answer often has the next write at hand: to sleep and be woken
+ * costs more than to look for it a few times, and whoever wants the core gets it. And
+ * those who were answered together come back one after the other, within a fraction
+ * of what a sync takes: a transaction that leaves with the first of them makes the
+ * others wait for two syncs. So it waits for as many as the last one had, and no
+ * longer than LINGER_NS. */
+static void linger(const sq_ring *ring, size_t wanted) {
   int64_t until_ns = clock_ns() + LINGER_NS;
-  while (atomic_load_explicit(&ring->pending, memory_order_relaxed) == 0 &&
+  while (atomic_load_explicit(&ring->pending, memory_order_relaxed) < wanted &&
          clock_ns() < until_ns)
     sched_yield();
 }
 
 size_t sq_ring_take(sq_ring *ring, sq_job *jobs, size_t max, int64_t wait_us, bool *ret_closed) {
-  if (wait_us != 0) linger(ring);
+  if (wait_us != 0) linger(ring, ring->taken > 0 ? ring->taken : 1);
   pthread_mutex_lock(&ring->lock);
   if (ring->count == 0 && wait_us != 0) wait_for_job(ring, wait_us);
   size_t count = ring->count < max ? ring->count : max;
   for (size_t i = 0; i < count; i++) jobs[i] = ring->jobs[(ring->at + i) % ring->room];
   ring->at = (ring->at + count) % ring->room;
   ring->count -= count;
+  ring->taken = count;
   atomic_store_explicit(&ring->pending, ring->count, memory_order_relaxed);
   *ret_closed = ring->closed;
   pthread_mutex_unlock(&ring->lock);

@@ -246,6 +246,7 @@ typedef struct sq_ring {
   sq_job *jobs;
   size_t room, at, count;
   atomic_size_t pending; /* count, for who looks without the lock */
+  size_t taken;          /* by the last take; its own thread looks */
   bool waiting, closed;
 } sq_ring;
 
