@@ -26,6 +26,7 @@
 #include <stdatomic.h>
 
 #define SQ_BATCH_MAX 256            /* writes in one transaction */
+#define SQ_BATCH_WEIGHT 1024        /* records, names and sequences of theirs, or one write */
 #define SQ_READERS_MAX 64           /* reader connections */
 #define SQ_TOMBSTONES_MAX 65536     /* dropped incarnations that changes can name */
 #define SQ_HEADS_MAX 16384          /* sessions that the writer remembers, and */

@@ -2,6 +2,7 @@
  *
  *   take <= 256 jobs (never waits to fill up)
  *     those whose caller has left: TIMEOUT
+ *   then, for as many of them at a time as are SQ_BATCH_WEIGHT records at most:
  *     BEGIN IMMEDIATE ------------- somebody else's lock: DOWN, all of them
  *     each: sq_commit_run --------- the store fails: ROLLBACK, then one by one
  *     rows of sessions
@@ -223,19 +224,36 @@ static size_t drop_expired(sq_writer *w, size_t count) {
   return kept;
 }
 
-static void process(sq_writer *w, size_t count) {
-  count = drop_expired(w, count);
-  if (count == 0) return;
+/* How much there is to do for it: a commit without records counts as one of them. */
+static size_t weight_of(const sq_job *job) {
+  size_t weight = 1;
+  if (job->kind != SQ_JOB_COMMIT) return weight;
+  const mneme_write *write = job->as.commit.write;
+  for (size_t i = 0; i < write->step_count; i++)
+    weight += write->steps[i].record_count + write->steps[i].name_count +
+              write->steps[i].sequence_count;
+  return weight;
+}
+
+/* The first of them that go into one transaction: nobody waits for much that comes
+ * behind him. */
+static size_t take_some(const sq_job *jobs, size_t count) {
+  size_t n = 1, weight = weight_of(&jobs[0]);
+  while (n < count && (weight += weight_of(&jobs[n])) <= SQ_BATCH_WEIGHT) n++;
+  return n;
+}
+
+static void process_some(sq_writer *w, const sq_job *jobs, size_t count) {
   if (atomic_load(&w->store->health) == SQ_DOWN) sq_writer_recover(w);
   switch (atomic_load(&w->store->health)) {
     case SQ_DOWN:
-      tell_all(w, w->jobs, count, MNEME_DOWN);
+      tell_all(w, jobs, count, MNEME_DOWN);
       break;
     case SQ_DAMAGED: /* writing spreads the damage */
-      tell_all(w, w->jobs, count, MNEME_CORRUPT);
+      tell_all(w, jobs, count, MNEME_CORRUPT);
       break;
     default:
-      run_batch(w, w->jobs, count);
+      run_batch(w, jobs, count);
   }
 }
 
@@ -259,6 +277,16 @@ static void upkeep(sq_writer *w, bool busy) {
     sq_writer_checkpoint(w);
 }
 
+static void process(sq_writer *w, size_t count) {
+  size_t some;
+  count = drop_expired(w, count);
+  for (size_t at = 0; at < count; at += some) {
+    some = take_some(w->jobs + at, count - at);
+    process_some(w, w->jobs + at, some);
+    upkeep(w, true);
+  }
+}
+
 static int64_t wait_of(const sq_writer *w) {
   int health = atomic_load(&w->store->health);
   if (health == SQ_LOCKED || health == SQ_DOWN) return RETRY_US;
@@ -277,7 +305,7 @@ static void *run(void *argument) {
     if (count == 0 && closed) break;
     if (count != 0) process(w, count);
     if (count == 0 && wait_us == IDLE_US) sq_writer_checkpoint(w);
-    upkeep(w, count != 0);
+    if (count == 0) upkeep(w, false);
   }
   return NULL;
 }

@@ -220,6 +220,76 @@ static void who_sees_a_drop_reads_no_more(void **state) {
   expect_seen(look_at_the_log, &step, "", "");
 }
 
+/* --- Batches ---------------------------------------------------------------------------- */
+
+typedef struct neighbours {
+  engine *e;
+  engine_call call;
+  mneme_write small, large;
+  outcome done_small, done_large;
+  int64_t seen; /* memories of the large write, when the small one is answered */
+} neighbours;
+
+static void count_memories(mneme_status status, const mneme_stats *stats, void *ctx) {
+  neighbours *n = ctx;
+  assert_int_equal(status, MNEME_OK);
+  n->seen = stats->memory_count;
+}
+
+static void small_done(mneme_status status, const mneme_written *written, void *ctx) {
+  neighbours *n = ctx;
+  engine *e = n->e;
+  e->type->stats(e->store, &n->call.call, text("ns"), text("large"), count_memories, n);
+  engine_written(status, written, &n->done_small);
+}
+
+/* The writer is busy, so both are taken at once. */
+static void send_both(void *ctx) {
+  neighbours *n = ctx;
+  engine *e = n->e;
+  e->type->commit(e->store, &n->call.call, &n->small, small_done, n);
+  e->type->commit(e->store, &n->call.call, &n->large, engine_written, &n->done_large);
+}
+
+static void a_small_write_does_not_wait_for_a_large_one(void **state) {
+  enum { COUNT = 3000 };
+  engine e;
+  neighbours *n = calloc(1, sizeof *n);
+  mneme_record *records = calloc(COUNT, sizeof *records), one = a_record("a");
+  mneme_on_conflict *on_conflict = calloc(COUNT, sizeof *on_conflict);
+  char(*ids)[16] = calloc(COUNT, sizeof *ids);
+  (void)state;
+  engine_open(&e);
+  for (int i = 0; i < COUNT; i++) {
+    snprintf(ids[i], sizeof ids[i], "m%d", i);
+    records[i] = a_record(ids[i]);
+    on_conflict[i] = MNEME_CONFLICT_FAIL;
+  }
+  mneme_step small = {.op = MNEME_STEP_APPEND, .records = &one, .on_conflict = &fails,
+                      .record_count = 1};
+  mneme_step large = {.op = MNEME_STEP_APPEND, .records = records, .on_conflict = on_conflict,
+                      .record_count = COUNT};
+  n->e = &e;
+  n->call = engine_now(&e);
+  n->small = a_write(&e, &small, 1);
+  n->large = a_write(&e, &large, 1);
+  n->large.session = text("large");
+  mneme_record first = a_record("first");
+  on_visible_ctx = n;
+  on_visible = send_both;
+  assert_int_equal(engine_append(&e, &first, NULL, NULL), MNEME_OK);
+  engine_wait(&n->done_small.done);
+  engine_wait(&n->done_large.done);
+  assert_int_equal(n->done_small.status, MNEME_OK);
+  assert_int_equal(n->done_large.status, MNEME_OK);
+  assert_int_equal(n->seen, 0);
+  engine_close(&e);
+  free(n);
+  free(records);
+  free(on_conflict);
+  free(ids);
+}
+
 /* --- Closing -------------------------------------------------------------------------- */
 
 typedef struct closing {
@@ -272,6 +342,7 @@ int main(void) {
       cmocka_unit_test(who_sees_an_append_reads_it),
       cmocka_unit_test(who_sees_a_removal_reads_no_more),
       cmocka_unit_test(who_sees_a_drop_reads_no_more),
+      cmocka_unit_test(a_small_write_does_not_wait_for_a_large_one),
       cmocka_unit_test(a_store_that_is_down_can_be_closed),
   };
   return cmocka_run_group_tests(tests, install, NULL);
