@@ -4,8 +4,8 @@
  *   guards 2..5 (from the head) -------------> refuse
  *   one plain append? the counts say whether there is room, the INSERT whether its
  *     names are free ------------------------> done, or nothing written yet
- *   else steps (steps.c), expired ones out,
- *     room?, evict --------------------------> ROLLBACK TO, refuse
+ *   else steps (steps.c), some that have
+ *     expired out, room?, evict -------------> ROLLBACK TO, refuse
  *   log, request_id, tombstone, header
  *
  * A savepoint is taken only where a step may refuse after another has written: for
@@ -114,6 +114,7 @@ static void take_plan(sq_work *k) {
   }
   s->max_age_us = plan->max_age_us;
   s->keep_system = plan->keep_system;
+  s->dead.known = false;
   s->due_us = 0;
 }
 
@@ -133,7 +134,6 @@ static mneme_status run_steps(sq_work *k) {
   mneme_status status = saves ? run_plain(&k->w->conn, SQ_SAVE) : MNEME_OK;
   if (status != MNEME_OK) return status;
   status = sq_work_steps(k);
-  if (status == MNEME_OK && k->wrote) status = sq_work_expire(k, INT64_MAX);
   if (status == MNEME_OK && k->wrote) status = sq_work_evict(k);
   if (!saves || (status != MNEME_OK && !sq_is_refusal(status))) return status;
   if (status != MNEME_OK) {
@@ -344,7 +344,7 @@ static mneme_status settle_header(sq_work *k) {
     status = sq_state_due(&k->w->conn, &k->w->arena, s, &s->due_us);
     if (status != MNEME_OK) return status;
   }
-  status = sq_state_count(&k->w->conn, s, k->now_us, &live);
+  status = sq_state_live(&k->w->conn, s, k->now_us, &live);
   if (status != MNEME_OK) return status;
   mneme_header *h = &k->written.header;
   sq_state_header(s, k->write->ns, k->write->session, settings_bytes(k->head->settings), h);
@@ -418,7 +418,7 @@ static mneme_status show_current(sq_work *k, sq_result *r) {
   sq_count live;
   r->written = (mneme_written){.conflict_revision = k->conflict_revision};
   if (!s->live || sq_state_lapsed(s, k->now_us)) return MNEME_OK;
-  mneme_status status = sq_state_count(&k->w->conn, s, k->now_us, &live);
+  mneme_status status = sq_state_live(&k->w->conn, s, k->now_us, &live);
   if (status != MNEME_OK) return status;
   mneme_header *h = &r->written.header;
   sq_state_header(s, k->write->ns, k->write->session, settings_bytes(k->head->settings), h);

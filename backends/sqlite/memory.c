@@ -117,53 +117,87 @@ mneme_status sq_state_due(sq_conn *conn, sq_arena *arena, sq_state *s, int64_t *
 
 /* --- Counts --------------------------------------------------------------------- */
 
-static void take_away(sq_count *from, int64_t memories, int64_t tokens, int64_t bytes) {
-  from->memories -= memories;
-  from->tokens -= tokens;
-  from->bytes -= bytes;
+static void add(sq_count *sum, int sign, int64_t memories, int64_t tokens, int64_t bytes) {
+  sum->memories += sign * memories;
+  sum->tokens += sign * tokens;
+  sum->bytes += sign * bytes;
 }
 
-/* Those with an expire_us that has come and that max_age does not take as well. */
-static mneme_status uncount_expired(sq_conn *conn, const sq_state *s, int64_t now_us,
-                                    sq_count *live) {
+void sq_state_count_dead(sq_state *s, int sign, const sq_brief *b) {
+  if (!s->dead.known) return;
+  bool comes_loose = sign > 0 && !sq_state_protects(s, b->pinned, b->system);
+  if (comes_loose && b->sequence < s->dead.aged_from) s->dead.aged_from = b->sequence;
+  if (!sq_brief_lives(s, b, s->dead.at_us))
+    add(&s->dead.sum, sign, 1, b->token_count, b->size);
+}
+
+/* Those whose expire_us has come since then, unless max_age had taken them by then. */
+static mneme_status add_expired(sq_conn *conn, const sq_state *s, int64_t now_us, sq_dead *dead) {
+  bool first = !dead->known;
   sq_sql q = sq_sql_begin(conn, SQ_EXPIRED_SUM);
   sq_sql_int(&q, s->shelf);
+  sq_sql_int(&q, first ? INT64_MIN : dead->at_us);
   sq_sql_int(&q, now_us);
-  sq_sql_int(&q, s->max_age_us);
-  sq_sql_int(&q, now_us - s->max_age_us);
+  sq_sql_int(&q, !first && s->max_age_us > 0);
+  sq_sql_int(&q, first ? 0 : dead->at_us - s->max_age_us);
   sq_sql_int(&q, s->keep_system);
   if (sq_sql_next(&q)) {
     int64_t memories = sq_col_int(&q), tokens = sq_col_int(&q);
-    take_away(live, memories, tokens, sq_col_int(&q));
+    add(&dead->sum, +1, memories, tokens, sq_col_int(&q));
   }
   return sq_sql_end(&q);
 }
 
-/* create_us never falls along the sequence, so they stand in front. */
-static mneme_status uncount_aged(sq_conn *conn, const sq_state *s, int64_t now_us,
-                                 sq_count *live) {
+/* Those that max_age has taken since then, unless their expire_us has come by now.
+ * create_us never falls along the sequence, so they stand one after the other. */
+static mneme_status add_aged(sq_conn *conn, const sq_state *s, int64_t now_us, sq_dead *dead) {
+  int64_t from = s->last_sequence + 1;
   sq_sql q = sq_sql_begin(conn, SQ_AGED);
   sq_sql_int(&q, s->shelf);
-  sq_sql_int(&q, s->loose_from);
+  sq_sql_int(&q, dead->aged_from);
   sq_sql_int(&q, s->keep_system);
   while (sq_sql_next(&q)) {
-    if (!mneme_rule_aged(sq_col_int(&q), s->max_age_us, now_us)) break;
-    int64_t tokens = sq_col_int(&q), bytes = sq_col_int(&q);
-    if (sq_col_int(&q) != 0) take_away(live, 1, tokens, bytes);
+    int64_t sequence = sq_col_int(&q), create_us = sq_col_int(&q);
+    int64_t tokens = sq_col_int(&q), bytes = sq_col_int(&q), expire_us = sq_col_int(&q);
+    if (!mneme_rule_aged(create_us, s->max_age_us, now_us)) {
+      from = sequence;
+      break;
+    }
+    bool before = dead->known && mneme_rule_aged(create_us, s->max_age_us, dead->at_us);
+    bool loose = sq_col_int(&q) != 0;
+    if (loose && !before && !mneme_rule_expired(expire_us, now_us))
+      add(&dead->sum, +1, 1, tokens, bytes);
   }
+  dead->aged_from = from;
   return sq_sql_end(&q);
+}
+
+/* Very many may expire at one instant, and leave by and by: the commits of that time
+ * must not each go over all that are left. So their sum is kept with the instant up to
+ * which it goes; what comes and goes is added to it, and as time goes on those that
+ * have expired meanwhile. When time goes back it is made anew. */
+mneme_status sq_state_live(sq_conn *conn, sq_state *s, int64_t now_us, sq_count *ret_count) {
+  sq_dead dead = s->dead;
+  *ret_count = s->all;
+  if (s->due_us > now_us) return MNEME_OK;
+  if (!dead.known || now_us < dead.at_us) dead = (sq_dead){.aged_from = s->loose_from};
+  if (!dead.known || now_us > dead.at_us) {
+    mneme_status status = add_expired(conn, s, now_us, &dead);
+    if (status == MNEME_OK && s->max_age_us > 0) status = add_aged(conn, s, now_us, &dead);
+    if (status != MNEME_OK) return status;
+    dead.known = true;
+    dead.at_us = now_us;
+    s->dead = dead;
+  }
+  add(ret_count, -1, dead.sum.memories, dead.sum.tokens, dead.sum.bytes);
+  return MNEME_OK;
 }
 
 mneme_status sq_state_count(sq_conn *conn, const sq_state *s, int64_t now_us,
                             sq_count *ret_count) {
-  sq_count live = s->all;
-  mneme_status status = MNEME_OK;
-  if (s->due_us <= now_us) {
-    status = uncount_expired(conn, s, now_us, &live);
-    if (status == MNEME_OK && s->max_age_us > 0) status = uncount_aged(conn, s, now_us, &live);
-  }
-  if (status == MNEME_OK) *ret_count = live;
-  return status;
+  sq_state copy = *s;
+  copy.dead.known = false;
+  return sq_state_live(conn, &copy, now_us, ret_count);
 }
 
 /* --- Records --------------------------------------------------------------------- */

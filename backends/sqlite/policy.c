@@ -1,4 +1,8 @@
-/* After the steps: what has expired goes, then eviction by the plan.
+/* After the steps: some of what has expired goes, then eviction by the plan.
+ *
+ * A write removes few of those that have expired, and the sweeper the others, since
+ * very many may expire at one instant. Only where a limit is passed they all go first,
+ * so that the counts of all are those of the live.
  *
  * FIFO walks the index by sequence from loose_from. LEAST_IMPORTANT needs the
  * memories in order of importance: `rank` is their importance, and NULL for those
@@ -9,6 +13,8 @@
 #include "writer.h"
 
 #include "rules.h"
+
+#define EXPIRE_STEP 64 /* expired memories that a write removes beside */
 
 mneme_status sq_work_expire(sq_work *k, int64_t max) {
   while (max-- > 0) {
@@ -61,13 +67,30 @@ mneme_status sq_work_evict_until(sq_work *k, int64_t memories, int64_t tokens, i
   return status;
 }
 
-/* Everything expired is out by now, so the counts of all are those of the live, and
- * whether there is room is known before the first victim falls. */
+static mneme_status is_above(sq_work *k, bool *ret_above) {
+  const mneme_plan *plan = &k->write->plan;
+  sq_count live;
+  mneme_status status = sq_state_live(&k->w->conn, k->s, k->now_us, &live);
+  if (status != MNEME_OK) return status;
+  *ret_above = (plan->evict_above > 0 && live.memories > plan->evict_above) ||
+               (plan->evict_above_tokens > 0 && live.tokens > plan->evict_above_tokens);
+  return MNEME_OK;
+}
+
+/* Whether there is room is known before the first victim falls. */
 mneme_status sq_work_evict(sq_work *k) {
   sq_state *s = k->s;
   const mneme_plan *plan = &k->write->plan;
   sq_brief newest;
-  mneme_status status = sq_brief_of(&k->w->conn, &k->w->arena, SQ_BRIEF_BACK, s->shelf,
+  bool above;
+  mneme_status status = is_above(k, &above);
+  if (status == MNEME_OK) status = sq_work_expire(k, above ? INT64_MAX : EXPIRE_STEP);
+  if (status != MNEME_OK) return status;
+  if (!above) {
+    if (plan->strategy != MNEME_EVICT_LEAST_IMPORTANT) s->ranked = false;
+    return MNEME_OK;
+  }
+  status = sq_brief_of(&k->w->conn, &k->w->arena, SQ_BRIEF_BACK, s->shelf,
                                     INT64_MAX, &newest);
   if (status == MNEME_NOT_FOUND) return MNEME_OK;
   if (status != MNEME_OK) return status;

@@ -75,6 +75,14 @@ typedef struct sq_count {
   int64_t memories, tokens, bytes;
 } sq_count;
 
+/* Those that have expired by at_us and are still in: see sq_state_live. */
+typedef struct sq_dead {
+  bool known;
+  int64_t at_us;
+  sq_count sum;
+  int64_t aged_from; /* max_age has taken all unprotected ones below this sequence */
+} sq_dead;
+
 /* A row of sessions: what a commit changes, and a refused one puts back. */
 typedef struct sq_state {
   int64_t slot; /* 0 = no row */
@@ -96,6 +104,7 @@ typedef struct sq_state {
   int64_t request_count;
   int64_t settings_size;
   int64_t loose_from; /* no unprotected memory has a lower sequence; not kept */
+  sq_dead dead;       /* not kept */
 } sq_state;
 
 /* Reads SQ_STATE_COLUMNS. */
@@ -199,9 +208,15 @@ mneme_status sq_memory_insert(sq_conn *conn, const sq_state *s, const mneme_reco
                               bool *ret_inserted);
 mneme_status sq_memory_replace(sq_conn *conn, const sq_state *s, int64_t row,
                                const mneme_record *record);
-/* What is live at now. Looks at memories only when some may have expired. */
+/* What is live at now. Looks at memories only when some may have expired: at those that
+ * have since it was last asked. */
+mneme_status sq_state_live(sq_conn *conn, sq_state *s, int64_t now_us, sq_count *ret_count);
+/* The same for who has read the row and keeps nothing: looks at all that have. */
 mneme_status sq_state_count(sq_conn *conn, const sq_state *s, int64_t now_us,
                             sq_count *ret_count);
+/* A memory of the session, as the brief says, comes (+1) or goes (-1); with only its
+ * expiry changed it does both. */
+void sq_state_count_dead(sq_state *s, int sign, const sq_brief *brief);
 
 /* --- Answers that request_ids remember (answer.c) --------------------------- */
 

@@ -102,9 +102,10 @@
   /* --- What has expired and is still in (memory.c) */                                        \
   SQ(EXPIRED_SUM, "SELECT count(*), ifnull(sum(token_count), 0), ifnull(sum(size), 0) "        \
      "FROM memories INDEXED BY memories_by_expiry "                                            \
-     "WHERE shelf = ?1 AND expire_us <= ?2 AND NOT "                         \
-     "(?3 > 0 AND pinned = 0 AND (?5 = 0 OR role <> 'system') AND create_us <= ?4)")           \
-  SQ(AGED, "SELECT create_us, token_count, size, pinned = 0 AND (?3 = 0 OR role <> 'system') " \
+     "WHERE shelf = ?1 AND expire_us > ?2 AND expire_us <= ?3 AND NOT "                        \
+     "(?4 AND pinned = 0 AND (?6 = 0 OR role <> 'system') AND create_us <= ?5)")               \
+  SQ(AGED, "SELECT sequence, create_us, token_count, size, expire_us, "                        \
+     "pinned = 0 AND (?3 = 0 OR role <> 'system') "                                            \
      "FROM memories INDEXED BY memories_by_sequence WHERE shelf = ?1 AND sequence >= ?2 "      \
      "ORDER BY sequence")                                                                      \
   /* --- Logs, request_ids, what has gone (commit.c) */                                        \

@@ -25,15 +25,15 @@ sq_note *sq_work_note(sq_work *k, sq_note_kind kind, int64_t sequence) {
   return note;
 }
 
-static void count(sq_state *s, int sign, int64_t tokens, int64_t bytes, bool pinned,
-                  bool system) {
-  sq_count *part = pinned ? &s->pinned : system ? &s->system : NULL;
+static void count(sq_state *s, int sign, const sq_brief *b) {
+  sq_count *part = b->pinned ? &s->pinned : b->system ? &s->system : NULL;
   s->all.memories += sign;
-  s->all.tokens += sign * tokens;
-  s->all.bytes += sign * bytes;
+  s->all.tokens += sign * b->token_count;
+  s->all.bytes += sign * b->size;
+  sq_state_count_dead(s, sign, b);
   if (part == NULL) return;
   part->memories += sign;
-  part->tokens += sign * tokens;
+  part->tokens += sign * b->token_count;
 }
 
 /* Something in the session now expires at `at_us` (0 = never). */
@@ -77,7 +77,7 @@ mneme_status sq_work_take(sq_work *k, const sq_brief *brief, mneme_log_op op) {
   sq_sql_int(&q, brief->row);
   status = sq_sql_run(&q);
   if (status != MNEME_OK) return status;
-  count(k->s, -1, brief->token_count, brief->size, brief->pinned, brief->system);
+  count(k->s, -1, brief);
   k->w->wrote = true;
   return MNEME_OK;
 }
@@ -91,7 +91,14 @@ static mneme_status note_put(sq_work *k, const mneme_record *r) {
   if (note == NULL || copy == NULL) return MNEME_NO_MEMORY;
   *copy = *r;
   note->as.record = copy;
-  count(s, +1, r->token_count, mneme_rule_bytes(r), r->pinned, system);
+  const sq_brief brief = {.sequence = r->sequence,
+                          .create_us = r->create_us,
+                          .token_count = r->token_count,
+                          .expire_us = r->expire_us,
+                          .size = mneme_rule_bytes(r),
+                          .pinned = r->pinned,
+                          .system = system};
+  count(s, +1, &brief);
   expires_at(s, r->expire_us);
   if (!sq_state_protects(s, r->pinned, system)) {
     if (s->max_age_us > 0) expires_at(s, mneme_rule_add(r->create_us, s->max_age_us));
@@ -158,7 +165,7 @@ static mneme_status replace_record(sq_work *k, const sq_brief *old, const mneme_
   note->log_op = MNEME_LOG_UPDATED;
   mneme_status status = sq_memory_replace(&k->w->conn, k->s, old->row, &r);
   if (status != MNEME_OK) return status;
-  count(k->s, -1, old->token_count, old->size, old->pinned, old->system);
+  count(k->s, -1, old);
   add_ref(k, r.id, r.sequence, r.revision, false);
   return note_put(k, &r);
 }
@@ -320,10 +327,12 @@ static mneme_status remove_sequences(sq_work *k, const mneme_step *step) {
 
 static mneme_status remove_newest(sq_work *k, const mneme_step *step) {
   int64_t left = step->count, bytes = 0, from = INT64_MAX;
+  sq_count live;
+  mneme_status status = sq_state_live(&k->w->conn, k->s, k->now_us, &live);
+  if (status != MNEME_OK || live.memories == 0) return status;
   while (left > 0) {
     sq_brief b;
-    mneme_status status =
-        sq_brief_of(&k->w->conn, &k->w->arena, SQ_BRIEF_BACK, k->s->shelf, from, &b);
+    status = sq_brief_of(&k->w->conn, &k->w->arena, SQ_BRIEF_BACK, k->s->shelf, from, &b);
     if (status == MNEME_NOT_FOUND) return MNEME_OK;
     if (status != MNEME_OK) return status;
     from = b.sequence - 1;
@@ -377,6 +386,7 @@ static mneme_status remove_all(sq_work *k) {
   s->shelf = ++k->w->last_shelf;
   k->written.removed_count += s->all.memories;
   s->all = s->pinned = s->system = (sq_count){0};
+  s->dead.known = false;
   s->loose_from = s->last_sequence + 1;
   k->changed = true;
   return MNEME_OK;
@@ -438,6 +448,10 @@ static mneme_status touch_one(sq_work *k, const mneme_step *step, const sq_brief
   k->w->wrote = true;
   if (status != MNEME_OK || !slides) return status;
   expires_at(k->s, note->as.touch.expire_us);
+  sq_brief slid = *b;
+  slid.expire_us = note->as.touch.expire_us;
+  sq_state_count_dead(k->s, -1, b);
+  sq_state_count_dead(k->s, +1, &slid);
   q = sq_sql_begin(conn, SQ_MEMORY_SLIDE);
   sq_sql_int(&q, b->row);
   sq_sql_int(&q, note->as.touch.expire_us);
@@ -475,7 +489,7 @@ static mneme_status leave(sq_work *k) {
 
 static mneme_status drop(sq_work *k) {
   sq_count live;
-  mneme_status status = sq_state_count(&k->w->conn, k->s, k->now_us, &live);
+  mneme_status status = sq_state_live(&k->w->conn, k->s, k->now_us, &live);
   if (status != MNEME_OK) return status;
   k->written.removed_count += live.memories;
   k->written.expired_count = 0; /* whatever had expired went with the rest */

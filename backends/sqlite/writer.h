@@ -118,7 +118,7 @@ mneme_status sq_work_steps(sq_work *k);
 mneme_status sq_work_append_plainly(sq_work *k, bool *ret_done);
 /* Removes what has expired, up to max. */
 mneme_status sq_work_expire(sq_work *k, int64_t max);
-/* Guard 7, room; and evicts. */
+/* Guard 7, room; removes what has expired, or some of it, and evicts. */
 mneme_status sq_work_evict(sq_work *k);
 mneme_status sq_work_evict_until(sq_work *k, int64_t memories, int64_t tokens, int64_t newest);
 /* Leaves the shelf to the purge; with_log: and the log of the life of that number. */
