@@ -127,10 +127,16 @@ class Worker:
         self.thread.start()
 
     def join(self):
-        self.thread.join(harness.PATIENCE)
-        assert not self.thread.is_alive(), "a client hangs"
+        before = None
+        while self.thread.is_alive():
+            assert before != self.progress(), "a client hangs: %s" % self.errors
+            before = self.progress()
+            self.thread.join(harness.PATIENCE)
         if self.broken:
             raise self.broken
+
+    def progress(self):
+        return len(self.steps), len(self.seen), sum(self.errors.values())
 
     def _run(self):
         try:

@@ -52,7 +52,7 @@ class Checkpointed(Round):
         database.close()
 
 
-@pytest.mark.rounds(2, soak=40, of=1)
+@pytest.mark.rounds(2, soak=10, of=1)
 def test_s7_writes_and_checkpoints_together(sqlite, seeds, totals):
     for seed in seeds:
         result = cases.one_round(
