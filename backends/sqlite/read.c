@@ -395,6 +395,13 @@ static mneme_status run_scan(scan *c) {
   return status;
 }
 
+/* Whether a row's metadata is no JSON any more. Which rows match is not known then,
+ * but it is that row that is damaged, and not the store. */
+static bool met_damaged_metadata(const scan *c, mneme_status status) {
+  return status == MNEME_INTERNAL && c->read->filter != NULL && c->reader.conn != NULL &&
+         strstr(sqlite3_errmsg(c->reader.conn->db), "malformed JSON") != NULL;
+}
+
 void sq_read(mneme_backend *store, const mneme_call *call, const mneme_read *read,
              mneme_record_fn emit, mneme_done_fn done, void *ctx) {
   scan c;
@@ -417,8 +424,10 @@ void sq_read(mneme_backend *store, const mneme_call *call, const mneme_read *rea
   status = sq_reader_begin(&c.reader, store, call);
   if (status == MNEME_OK) {
     status = run_scan(&c);
+    bool damaged = met_damaged_metadata(&c, status);
     sqlite3_finalize(c.stmt);
     status = sq_reader_end(&c.reader, status);
+    if (damaged) status = MNEME_CORRUPT;
   }
   done(status, ctx);
 }

@@ -85,6 +85,30 @@ def test_s5_a_damaged_memory_is_data_loss_and_others_are_served(store, what):
     assert made.health("backend/store") == "SERVING"
 
 
+def test_s5_metadata_that_a_filter_cannot_read(store):
+    """What filters see stands beside the body. Where it is damaged nobody knows
+    what matches, and that is said; all else is served."""
+    made = store()
+    client = made.start()
+    fill(client)
+    made.stop()
+    (place,) = faults.find(made.file, b'{"mark":"METADATA0017"}')
+    faults.flip(made.file, place)
+    client = made.start()
+    with refused("DATA_LOSS", "CORRUPT"):
+        client.list("s", filter='metadata.mark = "METADATA0005"')
+    assert len(client.list("s", filter='role = "ROLE0005"')) == 1
+    found = client.list("s", page_size=1000)
+    assert [m.content for m in found] == [
+        memory(n).content for n in range(COUNT)
+    ]
+    assert made.health("backend/store") == "SERVING"
+    assert client.append("s", "more").memories[0].sequence == COUNT + 1
+    # Written anew it is whole again.
+    client.UpdateMemory(session="s", id="id 17", memory=memory(17))
+    assert len(client.list("s", filter='metadata.mark = "METADATA0005"')) == 1
+
+
 def overwrite_page(file, number, size, what):
     with open(file, "r+b") as opened:
         opened.seek((number - 1) * size)
