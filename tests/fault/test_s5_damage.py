@@ -105,7 +105,7 @@ def test_s5_metadata_that_a_filter_cannot_read(store):
     assert made.health("backend/store") == "SERVING"
     assert client.append("s", "more").memories[0].sequence == COUNT + 1
     # Written anew it is whole again.
-    client.UpdateMemory(session="s", id="id 17", memory=memory(17))
+    client.append("s", memory(17), on_conflict=pb.ON_CONFLICT_REPLACE)
     assert len(client.list("s", filter='metadata.mark = "METADATA0005"')) == 1
 
 
